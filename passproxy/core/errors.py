@@ -1,0 +1,307 @@
+"""
+Everything that can go wrong, each condition once, with its two faces.
+
+The public face is the class: a stable code, an HTTP status, a sentence for the
+visitor and a hint for whoever can mend it. The private face is the instance:
+`detail`, which goes to the log and nowhere else. Conditions that only one
+protocol knows live beside its adapter, below `LoginError`.
+
+    PassProxyError
+    ├── ConfigError                what the administrator wrote cannot be served
+    ├── RequestRefused             this request goes no further
+    │   ├── RequestMalformed       ... and its connection is closed, as are those of
+    │   │   ├── HeadTooLarge           all its subclasses: where one request was not
+    │   │   ├── BodyTooLarge           understood, the next one cannot be found
+    │   │   ├── VersionUnsupported
+    │   │   ├── CodingUnsupported
+    │   │   ├── ExpectationUnknown
+    │   │   ├── MethodRefused
+    │   │   ├── HostUnknown
+    │   │   ├── TargetAmbiguous
+    │   │   └── UpgradeRefused ── UpgradeVersion, OriginForeign
+    │   ├── LoginRequired          no session, and not a navigation
+    │   ├── EndpointUnknown, EndpointMethod
+    │   └── Overloaded
+    ├── TokenInvalid               never shown: the same as no token
+    ├── LoginError                 the answer of the identity provider is not a login
+    │   ├── CallbackMalformed
+    │   ├── LoginUnknown, LoginExpired, LoginReplayed
+    │   ├── IdentityIncomplete, IdentityUnsafe, IdentityTooLarge
+    │   └── IdpUnavailable         nobody's fault here: try again
+    └── UpstreamError
+        ├── UpstreamUnreachable, UpstreamTimeout, UpstreamMalformed
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PassProxyError(Exception):
+    """Base of all; itself only for what should not happen."""
+
+    code: ClassVar[str] = "PP-INTERNAL"
+    status: ClassVar[int] = 500
+    title: ClassVar[str] = "Something went wrong here"
+    sentence: ClassVar[str] = "The sign-in service in front of this application met an error of its own."
+    hint: ClassVar[str] = (
+        "Try again. If it happens again, send the request id to your support; the log has the details."
+    )
+
+    def __init__(self, detail: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class ConfigError(PassProxyError):
+    """
+    Every problem of a configuration at once.
+
+    `problems` are complete lines, each naming file and line or the environment
+    variable, the key, and what to do. They quote no secret.
+    """
+
+    code = "PP-CONFIG"
+    title = "The configuration cannot be used"
+    sentence = "The configuration has mistakes."
+    hint = "Each line names the file, the line and the key."
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class RequestRefused(PassProxyError):
+    """A request that is answered here and never forwarded."""
+
+    code = "PP-REQUEST"
+    status = 400
+    title = "Request refused"
+
+
+class RequestMalformed(RequestRefused):
+    """Not HTTP as RFC 9112 has it, or readable in two ways."""
+
+    code = "PP-REQUEST-MALFORMED"
+    title = "This request is not valid"
+    sentence = "The request does not follow the rules of HTTP, or could be read in two ways, so it was not passed on."
+    hint = "A browser does not send such requests. If a program did, look for raw control characters, doubled Content-Length or Transfer-Encoding, or spaces around header names."
+
+
+class HeadTooLarge(RequestMalformed):
+    code = "PP-REQUEST-HEAD-SIZE"
+    status = 431
+    title = "The request's headers are too large"
+    sentence = "The address and headers of this request are larger than can be accepted."
+    hint = "Usually too many cookies: clear the cookies of this site and try again."
+
+
+class BodyTooLarge(RequestMalformed):
+    code = "PP-REQUEST-BODY-SIZE"
+    status = 413
+    title = "The request is too large"
+    sentence = "More was sent to the sign-in service than a sign-in can need."
+    hint = "If this happens during a login, the identity provider sends an unusually large answer: ask for fewer groups or attributes."
+
+
+class VersionUnsupported(RequestMalformed):
+    code = "PP-REQUEST-VERSION"
+    status = 505
+    title = "HTTP version not supported"
+    sentence = "Only HTTP/1.1 and HTTP/1.0 are spoken here."
+    hint = "HTTP/2 and HTTP/3 belong to the web server in front of PassProxy."
+
+
+class CodingUnsupported(RequestMalformed):
+    code = "PP-REQUEST-CODING"
+    status = 501
+    title = "Transfer coding not supported"
+    sentence = "The request uses a transfer coding other than plain chunked."
+    hint = "Send the body with a Content-Length or with Transfer-Encoding: chunked."
+
+
+class ExpectationUnknown(RequestMalformed):
+    code = "PP-REQUEST-EXPECT"
+    status = 417
+    title = "Expectation not understood"
+    sentence = "The request carries an Expect header other than 100-continue."
+    hint = "Remove the Expect header from the request."
+
+
+class MethodRefused(RequestMalformed):
+    code = "PP-REQUEST-METHOD"
+    status = 405
+    title = "Method not allowed"
+    sentence = "This request method is not passed on."
+    hint = "TRACE, CONNECT and methods that are not registered are refused by design."
+
+
+class HostUnknown(RequestMalformed):
+    code = "PP-REQUEST-HOST"
+    status = 421
+    title = "Wrong address"
+    sentence = "This server does not answer for the host name in the request."
+    hint = "Open the application by its configured name. Administrators: `domain` (or `origin`) and the Host header that the web server in front passes on must agree."
+
+
+class TargetAmbiguous(RequestMalformed):
+    code = "PP-REQUEST-AMBIGUOUS"
+    title = "This address can be read in two ways"
+    sentence = (
+        "The address contains escapes or path segments that different programs read differently, so it is not public."
+    )
+    hint = "Sign in first, or use the plain form of the address."
+
+
+class UpgradeRefused(RequestMalformed):
+    code = "PP-UPGRADE"
+    title = "The connection cannot be upgraded"
+    sentence = "The request to switch protocols is incomplete or carries a body."
+    hint = "A WebSocket handshake is a GET over HTTP/1.1 with Connection: Upgrade, Upgrade: websocket and one Sec-WebSocket-Key. Check that the web server in front passes Upgrade and Connection on."
+
+
+class UpgradeVersion(UpgradeRefused):
+    code = "PP-UPGRADE-VERSION"
+    status = 426
+    title = "WebSocket version not supported"
+    sentence = "Only version 13 of the WebSocket protocol is supported."
+    hint = "Use a current WebSocket client."
+
+
+class OriginForeign(UpgradeRefused):
+    code = "PP-ORIGIN"
+    status = 403
+    title = "Opened from another site"
+    sentence = "A page of another site tried to open a WebSocket with your session."
+    hint = "WebSockets are accepted only from pages of this application's own address."
+
+
+class LoginRequired(RequestRefused):
+    code = "PP-LOGIN-REQUIRED"
+    status = 401
+    title = "Sign-in required"
+    sentence = "There is no valid session, and this request is not a page that could be redirected to the sign-in."
+    hint = "Open login_url in a browser window, then repeat the request."
+
+
+class EndpointUnknown(RequestRefused):
+    code = "PP-ENDPOINT"
+    status = 404
+    title = "No such page"
+    sentence = "The sign-in service has no page at this address."
+    hint = "Everything below /.passproxy/ belongs to the sign-in service, not to the application."
+
+
+class EndpointMethod(RequestRefused):
+    code = "PP-ENDPOINT-METHOD"
+    status = 405
+    title = "Method not allowed"
+    sentence = "This page of the sign-in service does not accept that request method."
+    hint = "Start again from the application's own address."
+
+
+class Overloaded(RequestRefused):
+    code = "PP-OVERLOADED"
+    status = 503
+    title = "Too busy right now"
+    sentence = "More is being asked than can be handled at once."
+    hint = "Wait a few seconds and try again."
+
+
+class TokenInvalid(PassProxyError):
+    """Whatever a sealed token may suffer from. Nobody is told which: it counts as no token."""
+
+    code = "PP-TOKEN"
+
+
+class LoginError(PassProxyError):
+    """The answer of the identity provider does not become a session."""
+
+    code = "PP-LOGIN"
+    status = 403
+    title = "Sign-in failed"
+    sentence = "The answer of the identity provider could not be accepted."
+    hint = "Try again from the application's address. If it happens again, give the code and the request id to your administrator."
+
+
+class CallbackMalformed(LoginError):
+    code = "PP-CALLBACK-MALFORMED"
+    status = 400
+    sentence = "What arrived at the sign-in address is not an answer of an identity provider."
+    hint = "Start again from the application's own address instead of a bookmark of the sign-in page."
+
+
+class LoginUnknown(LoginError):
+    code = "PP-LOGIN-UNKNOWN"
+    title = "This sign-in was not started here"
+    sentence = "The answer does not belong to a sign-in that this browser started."
+    hint = "Open the application's address again. If it keeps happening, the browser may be blocking cookies for this site."
+
+
+class LoginExpired(LoginError):
+    code = "PP-LOGIN-EXPIRED"
+    title = "This sign-in took too long"
+    sentence = "Too much time passed between the start of the sign-in and its answer."
+    hint = "Open the application's address again."
+
+
+class LoginReplayed(LoginError):
+    code = "PP-LOGIN-REPLAYED"
+    title = "This sign-in was already used"
+    sentence = "Each answer of the identity provider is accepted once."
+    hint = "Open the application's address again; reloading the sign-in page does not work."
+
+
+class IdentityIncomplete(LoginError):
+    code = "PP-IDENTITY-INCOMPLETE"
+    title = "The identity provider did not say who you are"
+    sentence = "The answer contains no usable identifier."
+    hint = "Administrators: let the identity provider send a subject (NameID or sub) that is not empty."
+
+
+class IdentityUnsafe(LoginError):
+    code = "PP-IDENTITY-UNSAFE"
+    title = "Your account has characters that cannot be passed on"
+    sentence = "A value that the identity provider sent contains control or other forbidden characters."
+    hint = "Administrators: the log names the attribute."
+
+
+class IdentityTooLarge(LoginError):
+    code = "PP-IDENTITY-SIZE"
+    title = "Your account carries too much"
+    sentence = "The attributes that the identity provider sent do not fit into a session cookie."
+    hint = "Administrators: the log names the largest attribute. Send fewer groups, or keep only those the application needs with identity.groups.include."
+
+
+class IdpUnavailable(LoginError):
+    code = "PP-IDP-UNAVAILABLE"
+    status = 503
+    title = "The identity provider cannot be reached"
+    sentence = "New sign-ins are not possible right now. Whoever is signed in already can go on working."
+    hint = "Wait a moment and try again."
+
+
+class UpstreamError(PassProxyError):
+    code = "PP-UPSTREAM"
+    status = 502
+    title = "The application does not answer"
+    sentence = "You are signed in, but the application behind this address cannot be reached."
+    hint = "Wait a moment and try again. Administrators: is the application running, and is upstream.url right?"
+
+
+class UpstreamUnreachable(UpstreamError):
+    code = "PP-UPSTREAM-UNREACHABLE"
+
+
+class UpstreamTimeout(UpstreamError):
+    code = "PP-UPSTREAM-TIMEOUT"
+    status = 504
+    title = "The application took too long"
+    sentence = "The application behind this address did not answer in time."
+
+
+class UpstreamMalformed(UpstreamError):
+    code = "PP-UPSTREAM-MALFORMED"
+    title = "The application's answer is not valid"
+    sentence = "The application behind this address sent an answer that cannot be passed on."
+    hint = "Administrators: the log says what was wrong with it."

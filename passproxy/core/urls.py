@@ -1,0 +1,117 @@
+"""
+URLs that PassProxy itself makes or follows: its origin, and where a login may return to.
+
+An origin comes from the configuration and never from a request. `return_to` is
+the only function that turns something a visitor sent into a redirect target;
+what it does not recognise becomes "/". It does not know which paths are ours:
+routing.py does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from passproxy.core.errors import CallbackMalformed
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+#: Longest return target, in bytes, that a login remembers. A longer one becomes
+#: "/": it would not fit the login cookie beside others (RFC 6265 grants 4096).
+RETURN_TO_LIMIT_BYTES = 2048
+
+# One slash, then visible ASCII but for: quotes and angle brackets, "#" (which starts
+# what we never see) and the backslash (which is a slash to browsers).
+_LOCAL_TARGET = re.compile(r"/[!$-;=?-\[\]-~]*\Z")
+
+# Leading segments that some reader drops or decodes to nothing, a slash or a control
+# character: behind them a second slash would start a host name.
+_HOLLOW_START = re.compile(r"/(?:[.;]|%(?:2f|5c|2e|3b|0[0-9a-f]|1[0-9a-f]|20|7f))*/", re.IGNORECASE)
+
+_DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?:;[^/]*)?(?:/|\Z)", re.IGNORECASE)
+
+#: Most form or query fields that an answer of an identity provider may have.
+FIELD_LIMIT = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme, host and port of the protected domain (RFC 6454)."""
+
+    scheme: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        if self.port == DEFAULT_PORTS[self.scheme]:
+            return f"{self.scheme}://{self.host}"
+        return f"{self.scheme}://{self.host}:{self.port}"
+
+    @property
+    def is_secure(self) -> bool:
+        return self.scheme == "https"
+
+    def url(self, path: str) -> str:
+        """The absolute URL of a path, which must start with one slash."""
+        return f"{self}{path}"
+
+    def hosts(self) -> frozenset[bytes]:
+        """
+        Values of a Host header that name this origin, in lower case.
+
+        With and without the port: web servers in front often pass the name alone.
+        """
+        return frozenset({self.host.encode(), f"{self.host}:{self.port}".encode()})
+
+
+def return_to(target: str) -> str:
+    """
+    The request target that a login returns to: `target` itself if it is a plain local one, else "/".
+
+    Scheme-relative and backslash forms, control characters, fragments, dot
+    segments that leave room for interpretation and over-long targets become "/".
+    """
+    if len(target) > RETURN_TO_LIMIT_BYTES or not _LOCAL_TARGET.match(target):
+        return "/"
+    path = target.partition("?")[0]
+    if _HOLLOW_START.match(path) or re.match(r"/%(?:2f|5c|[01]|20|7f)", path, re.IGNORECASE):
+        return "/"
+    # "/a/..//evil" is "//evil" to whoever removes dot segments first.
+    if "//" in path and _DOT_SEGMENT.search(path):
+        return "/"
+    return target
+
+
+def fields(encoded: bytes) -> Mapping[str, str]:
+    """
+    The fields of an `application/x-www-form-urlencoded` body or query, each name at most once.
+
+    Strict where two readers could differ: a repeated name, an escaped letter in
+    a name, a bad escape or bytes that are not UTF-8 refuse the whole.
+
+    Raises:
+        CallbackMalformed: for any of these, and above `FIELD_LIMIT` fields.
+    """
+    found: dict[str, str] = {}
+    pieces = encoded.split(b"&") if encoded else []
+    if len(pieces) > FIELD_LIMIT:
+        raise CallbackMalformed("too many fields")
+    for piece in pieces:
+        name, separator, value = piece.partition(b"=")
+        if not separator or not re.fullmatch(rb"[A-Za-z0-9_.\-]{1,64}", name):
+            raise CallbackMalformed("a field without a plain name")
+        if name.decode() in found:
+            raise CallbackMalformed(f"field {name.decode()} is repeated")
+        found[name.decode()] = _decoded(value)
+    return found
+
+
+def _decoded(value: bytes) -> str:
+    if re.search(rb"%(?![0-9A-Fa-f]{2})", value):
+        raise CallbackMalformed("a bad percent escape")
+    try:
+        return unquote_to_bytes(value.replace(b"+", b" ")).decode("utf-8", "strict")
+    except UnicodeDecodeError:
+        raise CallbackMalformed("a field that is not UTF-8") from None

@@ -1,0 +1,1 @@
+"""Protocol adapters: what an identity provider speaks, behind one interface."""
