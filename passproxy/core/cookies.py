@@ -1,0 +1,112 @@
+"""
+Cookies as bytes: which are ours, what is left for the application, and how ours are set.
+
+The application never sees a cookie of ours, and never sets one. Names are
+compared as exact bytes after a plain split at ";" (RFC 6265, 5.4 sends nothing
+else), so a quoted string of the application cannot swallow ours, and what is
+not ours stays byte for byte. Knows no token: values are opaque here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from passproxy.core.urls import Origin
+
+#: All login cookies of a browser together, names included: they travel with every
+#: request beside the session's, and nginx accepts 8 KiB of fields by default.
+LOGIN_COOKIES_LIMIT_BYTES = 3600
+
+#: Longest session cookie, name and attributes included, that browsers keep (RFC 6265, 6.1).
+COOKIE_LIMIT_BYTES = 4096
+
+SameSite = Literal["Lax", "None"]
+
+
+class Crumbs(NamedTuple):
+    """
+    The Cookie fields of a request, taken apart.
+
+    `session` holds each value of the session cookie (more than one is an attack
+    or an accident, and counts as none), `logins` our login cookies by name,
+    `others` the field values that are left for the application.
+    """
+
+    session: list[bytes]
+    logins: dict[bytes, bytes]
+    others: list[bytes]
+
+
+NO_CRUMBS = Crumbs([], {}, [])
+
+
+@dataclass(frozen=True, slots=True)
+class CookieNames:
+    """
+    The names that belong to PassProxy: the session's, and everything that starts with it and a hyphen.
+
+    `secure` says whether the origin is https; on a plain loopback origin a
+    browser would refuse the `Secure` attribute and the `__Host-` prefix.
+    """
+
+    session: str
+    secure: bool
+
+    @property
+    def login_prefix(self) -> str:
+        return f"{self.session}-login-"
+
+    def crumbs(self, values: list[bytes]) -> Crumbs:
+        """Take the values of all Cookie fields apart."""
+        own = self.session.encode()
+        session: list[bytes] = []
+        logins: dict[bytes, bytes] = {}
+        others: list[bytes] = []
+        for value in values:
+            if own not in value:
+                others.append(value)
+                continue
+            left: list[bytes] = []
+            for piece in value.split(b";"):
+                name, separator, content = piece.strip(b" \t").partition(b"=")
+                if not separator or not self.is_own(name):
+                    left.append(piece)
+                elif name == own:
+                    session.append(content)
+                elif name.startswith(self.login_prefix.encode()):
+                    logins[name] = content
+            if kept := b";".join(left).lstrip(b" \t"):
+                others.append(kept)
+        return Crumbs(session, logins, others)
+
+    def is_own(self, name: bytes) -> bool:
+        own = self.session.encode()
+        return name.startswith(own) and name[len(own) : len(own) + 1] in (b"", b"-")
+
+    def is_set_by(self, value: bytes) -> bool:
+        """Whether a Set-Cookie value of the application sets one of our names."""
+        # Browsers trim the name, and take a pair without "=" for a nameless value.
+        name, separator, _ = value.partition(b";")[0].partition(b"=")
+        return bool(separator) and self.is_own(name.strip(b" \t"))
+
+    def set(self, name: str, value: str, *, max_age: int, same_site: SameSite = "Lax") -> str:
+        """A Set-Cookie value. SameSite=None without Secure is refused by browsers, so plain origins get Lax."""
+        site = same_site if self.secure else "Lax"
+        secure = "; Secure" if self.secure else ""
+        return f"{name}={value}; Path=/; Max-Age={max_age}; HttpOnly; SameSite={site}{secure}"
+
+    def expire(self, name: str, *, same_site: SameSite = "Lax") -> str:
+        """The Set-Cookie value that removes what `set` made."""
+        return self.set(name, "", max_age=0, same_site=same_site)
+
+
+def cookie_names(configured: str | None, origin: Origin) -> CookieNames:
+    """
+    The names for an origin.
+
+    `__Host-` makes browsers refuse the cookie from any other host, path or over
+    plain HTTP (RFC 6265bis, 4.1.3.2), so a configured name gets it too.
+    """
+    bare = (configured or "passproxy").removeprefix("__Host-")
+    return CookieNames(f"__Host-{bare}" if origin.is_secure else bare, origin.is_secure)

@@ -1,0 +1,144 @@
+"""
+What becomes of a request: the decision point.
+
+`decide` is pure and total. Its result is one of four values, and performing it
+is somebody else's work (gateway.py). Order: who is asked (host), ourselves
+(endpoint), who asks (session), what is public (passthrough), and only then the
+login or the refusal. A missing session is never a permission: `Forward`
+without one exists for public paths alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from passproxy.core.cookies import NO_CRUMBS, CookieNames, Crumbs
+from passproxy.core.errors import HostUnknown, LoginRequired, RequestRefused, TargetAmbiguous, TokenInvalid
+from passproxy.core.http1 import RequestHead
+from passproxy.core.routing import Routes, endpoint, is_ambiguous
+from passproxy.core.session import Known, Sessions
+from passproxy.core.upgrade import Upgrade, upgrade_of
+from passproxy.core.urls import Origin, return_to
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What a decision depends on besides the request; made once."""
+
+    origin: Origin
+    names: CookieNames
+    routes: Routes
+    sessions: Sessions
+
+
+class Forward(NamedTuple):
+    """
+    Pass it on, with the identity of a session, or without any on a public path.
+
+    `cookies` are the Cookie values that are left for the application.
+    `rejected` says why a session cookie that came along was not one.
+    """
+
+    session: Known | None
+    cookies: list[bytes]
+    upgrade: Upgrade | None
+    rejected: str | None
+
+
+class Serve(NamedTuple):
+    """Answer it ourselves: `endpoint` is the path behind the reserved prefix."""
+
+    endpoint: str
+    crumbs: Crumbs
+    session: Known | None
+    rejected: str | None
+
+
+class StartLogin(NamedTuple):
+    """Send the browser to the identity provider."""
+
+    return_to: str
+    crumbs: Crumbs
+    rejected: str | None
+
+
+class Refuse(NamedTuple):
+    """Answer it with an error; `rejected` as in `Forward`."""
+
+    error: RequestRefused
+    rejected: str | None
+
+
+Decision = Forward | Serve | StartLogin | Refuse
+
+
+class Decider:
+    """The decision point of one site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._hosts = site.origin.hosts()
+        self._origin = str(site.origin).encode()
+
+    def decide(self, head: RequestHead, now: float) -> Decision:
+        """What becomes of this request; raises nothing."""
+        own = endpoint(head.path)
+        if not self._is_for_us(head) and own != "health":
+            return Refuse(HostUnknown("neither Host nor target name this origin"), None)
+        values = head.noted.get(b"cookie")
+        crumbs = NO_CRUMBS if values is None else self._site.names.crumbs(values)
+        session, rejected = self._session(crumbs, now)
+        if own is not None:
+            return Serve(own, crumbs, session, rejected)
+        try:
+            upgrade = None if b"upgrade" not in head.noted else upgrade_of(head, self._origin)
+        except RequestRefused as error:
+            # Without a session nobody learns more than that.
+            return Refuse(error if session is not None else LoginRequired("an upgrade without a session"), rejected)
+        if session is not None:
+            return Forward(session, crumbs.others, upgrade, None)
+        return self._without_session(head, crumbs, upgrade, rejected)
+
+    def _is_for_us(self, head: RequestHead) -> bool:
+        hosts = head.noted[b"host"]
+        if hosts[0] not in self._hosts and hosts[0].lower() not in self._hosts:
+            return False
+        return head.authority is None or head.authority.lower() in self._hosts
+
+    def _session(self, crumbs: Crumbs, now: float) -> tuple[Known | None, str | None]:
+        if len(crumbs.session) != 1:
+            return None, "more than one session cookie" if crumbs.session else None
+        try:
+            return self._site.sessions.open(crumbs.session[0], now), None
+        except TokenInvalid as error:
+            return None, error.detail
+
+    def _without_session(
+        self, head: RequestHead, crumbs: Crumbs, upgrade: Upgrade | None, rejected: str | None
+    ) -> Decision:
+        if upgrade is None and self._site.routes.is_public(head.method, head.path):
+            if is_ambiguous(head.path):
+                return Refuse(TargetAmbiguous("a public pattern matches a path that can be read in two ways"), rejected)
+            return Forward(None, crumbs.others, None, rejected)
+        if upgrade is None and is_navigation(head):
+            return StartLogin(return_to(head.target.decode("latin-1")), crumbs, rejected)
+        return Refuse(LoginRequired("no session, and not a navigation"), rejected)
+
+
+def is_navigation(head: RequestHead) -> bool:
+    """
+    Whether a person is looking at a window that this request fills.
+
+    Only such a request may be redirected to a login; everything else would
+    read a login page as its data. Browsers since 2023 say it themselves
+    (Fetch Metadata); for older ones the Accept field tells.
+    """
+    if head.method not in (b"GET", b"HEAD") or head.body:
+        return False
+    mode, destination = head.value(b"sec-fetch-mode"), head.value(b"sec-fetch-dest")
+    if mode is not None or destination is not None:
+        return mode == b"navigate" and destination == b"document"
+    if (head.value(b"x-requested-with") or b"").lower() == b"xmlhttprequest":
+        return False
+    return b"text/html" in (head.value(b"accept") or b"").lower()

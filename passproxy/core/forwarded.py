@@ -1,0 +1,85 @@
+"""
+What the application is told about the client: address, scheme and host.
+
+The address comes from the connection, and behind a trusted proxy from the
+rightmost X-Forwarded-For entry that no trusted proxy wrote. Scheme and host
+come from the configuration, whatever a client or a proxy says.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+
+from passproxy.core.urls import Origin
+
+#: Lines remembered, by peer and X-Forwarded-For: about as many as clients at a time.
+REMEMBERED_LIMIT = 4096
+
+#: Entries of one X-Forwarded-For that are looked at, from the right. A chain of
+#: trusted proxies is three or four long.
+HOP_LIMIT = 32
+
+
+class Forwarded:
+    """Makes the forwarded header lines of one origin."""
+
+    def __init__(self, origin: Origin, trusted: Iterable[str]) -> None:
+        host = str(origin).partition("://")[2]
+        self._fixed = f"X-Forwarded-Proto: {origin.scheme}\r\nX-Forwarded-Host: {host}\r\nX-Forwarded-Port: {origin.port}\r\n".encode()
+        self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted]
+        self._lines: dict[tuple[str, bytes], bytes] = {}
+
+    def lines(self, peer: str, values: list[bytes] | None) -> bytes:
+        """
+        The lines for a request, each ending with CRLF.
+
+        `peer` is the address of the connection, "" for a unix socket, whose
+        other end is a local proxy that may write to it.
+        """
+        key = (peer, values[0] if values and len(values) == 1 else b",".join(values or ()))
+        known = self._lines.get(key)
+        if known is None:
+            known = self._made(peer, key[1])
+            if len(self._lines) >= REMEMBERED_LIMIT:
+                del self._lines[next(iter(self._lines))]
+            self._lines[key] = known
+        return known
+
+    def client(self, peer: str, values: list[bytes] | None) -> str:
+        """The client's address as far as it can be believed."""
+        return self._hops(peer, b",".join(values or ()))[0]
+
+    def _made(self, peer: str, value: bytes) -> bytes:
+        client, chain = self._hops(peer, value)
+        return f"X-Forwarded-For: {', '.join(chain)}\r\nX-Real-IP: {client}\r\n".encode() + self._fixed
+
+    def _hops(self, peer: str, value: bytes) -> tuple[str, list[str]]:
+        """The client, and the chain from it to our peer."""
+        believed: list[str] = [] if not peer else [peer]
+        if peer and not self._is_trusted(peer):
+            return peer, believed
+        for entry in reversed(value.split(b",")[-HOP_LIMIT:]):
+            address = _address(entry.strip().decode("latin-1"))
+            if address is None:
+                break
+            believed.insert(0, address)
+            if not self._is_trusted(address):
+                break
+        return (believed[0] if believed else "unix:"), believed or ["unix:"]
+
+    def _is_trusted(self, address: str) -> bool:
+        parsed = ipaddress.ip_address(address)
+        return any(parsed in network for network in self._trusted)
+
+
+def _address(text: str) -> str | None:
+    """An address in its usual form; a port, as some proxies add one, is dropped."""
+    if text.startswith("["):
+        text = text[1:].partition("]")[0]
+    elif text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        return None

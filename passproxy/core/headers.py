@@ -1,0 +1,181 @@
+"""
+The four families of header fields, on every route alike.
+
+*Hop-by-hop* fields end here, in both directions. *Asserted* fields are those
+that only PassProxy (or a proxy like it) may tell an application: whatever a
+client sends under such a name is dropped before anything else happens, also on
+public paths. *Forwarded* fields describe the client; they are made anew.
+*Identity* fields are appended last. Names are compared in normal form, since
+CGI-style applications read X_User, X.User and X-User as one variable.
+
+Decides about names only. What is true of a client address is forwarded.py's
+business, what is a cookie of ours cookies.py's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from passproxy.core.http1 import DROP, KEEP, NameTable, RequestHead, Treatment, connection_options
+from passproxy.core.identity import Identity
+
+# RFC 9110, 7.6.1, and what older proxies used.
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-connection proxy-authenticate proxy-authentication-info proxy-authorization "
+    b"te trailer transfer-encoding upgrade http2-settings".split()
+)
+
+#: Request fields that PassProxy reads. `Content-Length` also passes as it came.
+_NOTED = frozenset(b"host connection cookie upgrade expect transfer-encoding x-forwarded-for".split())
+
+# Every name under which some identity-aware proxy tells an application who is there:
+# an application may trust it without our knowing. Ends with "-": everything below it.
+_ASSERTED_PREFIXES = tuple(
+    b"x-passproxy- x-passbeyond- x-auth-request- x-authentik- x-vouch- x-pomerium- x-webauth- mellon- oidc-claim- "
+    b"oidc-access- oidc-id- oidc-refresh- cf-access- x-goog-authenticated- x-goog-iap- x-amzn-oidc- x-ms-client-principal- "
+    b"x-ssl-client- ssl-client- x-client-cert- x-tls-client- x-justiam-".split()
+)
+_ASSERTED = frozenset(
+    b"remote-user remote-email remote-name remote-groups remote-addr remote-host x-remote-user x-remote-email x-remote-name "
+    b"x-remote-group x-remote-groups x-forwarded-user x-forwarded-email x-forwarded-name x-forwarded-groups "
+    b"x-forwarded-preferred-username x-forwarded-access-token x-forwarded-roles x-forwarded-client-cert "
+    b"x-auth-user x-auth-username x-auth-email x-auth-name x-auth-groups x-auth-roles x-auth-subject x-auth-assertion "
+    b"x-token-subject x-token-user-name x-token-user-email x-token-user-roles x-proxy-user x-authenticated-user x-authenticated-userid x-authenticated-groups x-client-cert x-client-verify "
+    b"x-ms-client-principal x-id-token auth-user https-client-cert ssl-client x-jwt-assertion x-endpoint-api-userinfo "
+    # An address or host that an application may take for the real one.
+    b"forwarded x-forwarded-proto x-forwarded-protocol x-forwarded-scheme x-forwarded-ssl x-forwarded-host x-forwarded-port "
+    b"x-forwarded-server x-forwarded-uri x-forwarded-url x-forwarded-path x-forwarded-prefix x-forwarded-method x-forwarded-by "
+    b"x-original-uri x-original-url x-original-host x-original-method x-original-forwarded-for x-rewrite-url x-host x-real-ip "
+    b"x-client-ip x-cluster-client-ip true-client-ip client-ip cf-connecting-ip x-url-scheme x-scheme front-end-https "
+    # CGI makes HTTP_PROXY of it, which client libraries obey ("httpoxy").
+    b"proxy".split()
+)
+
+# An alias of one of these under the same normal form is a second opinion about framing,
+# address or credentials for whoever folds names, so only the exact spelling passes.
+_EXACT_ONLY = (
+    _HOP_BY_HOP | _NOTED | frozenset(b"content-length content-type authorization date via origin referer".split())
+)
+
+_VERSION_FIELDS = frozenset(
+    b"server x-powered-by x-powered-by-plesk x-aspnet-version x-aspnetmvc-version x-php-version x-generator "
+    b"x-owa-version microsoftsharepointteamservices liferay-portal x-jenkins x-hudson".split()
+)
+
+_NOT_ALPHANUMERIC = re.compile(rb"[^a-z0-9]+")
+
+#: Our names of the profile `passproxy` -> attribute names of an identity.
+PROFILE: Mapping[str, str] = MappingProxyType(
+    {
+        "X-Passproxy-User": "user",
+        "X-Passproxy-Email": "email",
+        "X-Passproxy-Name": "name",
+        "X-Passproxy-Upn": "upn",
+        "X-Passproxy-Given-Name": "given_name",
+        "X-Passproxy-Surname": "surname",
+        "X-Passproxy-Account": "account",
+        "X-Passproxy-Dn": "dn",
+        "X-Passproxy-Company": "company",
+        "X-Passproxy-Department": "department",
+        "X-Passproxy-Phone": "phone",
+    }
+)
+
+
+def normal_form(raw: bytes) -> bytes:
+    """Case folded, each run of anything but letters and digits one hyphen, none at the ends."""
+    return _NOT_ALPHANUMERIC.sub(b"-", raw.lower()).strip(b"-")
+
+
+def is_asserted(normal: bytes) -> bool:
+    """Whether only a proxy may send a field of this normal form to an application."""
+    return normal in _ASSERTED or normal.startswith(_ASSERTED_PREFIXES) or normal + b"-" in _ASSERTED_PREFIXES
+
+
+def _request_treatment(raw: bytes) -> Treatment:
+    lower, normal = raw.lower(), normal_form(raw)
+    if normal in _EXACT_ONLY and lower != normal:
+        return DROP
+    if lower == b"content-length":
+        return Treatment(True, lower)
+    if lower in _NOTED:
+        return Treatment(False, lower)
+    if normal in _HOP_BY_HOP or is_asserted(normal):
+        return DROP
+    return KEEP
+
+
+def request_names() -> NameTable:
+    """How request fields are treated."""
+    return NameTable(_request_treatment)
+
+
+def answer_names(strip_version_headers: bool) -> NameTable:
+    """How the fields of an application's answer are treated."""
+
+    def treatment(raw: bytes) -> Treatment:
+        lower = raw.lower()
+        if lower in (b"content-length", b"set-cookie"):
+            return Treatment(True, lower)
+        if lower in (b"connection", b"transfer-encoding", b"upgrade", b"sec-websocket-accept"):
+            return Treatment(False, lower)
+        if lower in _HOP_BY_HOP or normal_form(raw).startswith(b"x-passproxy-"):
+            return DROP
+        return DROP if strip_version_headers and lower in _VERSION_FIELDS else KEEP
+
+    return NameTable(treatment)
+
+
+def without_nominated(lines: list[bytes], connection: Iterable[bytes]) -> list[bytes]:
+    """
+    Drop the lines that a Connection field names (RFC 9110, 7.6.1).
+
+    Runs on what arrived, before anything is added: what PassProxy asserts
+    cannot be taken away like this (CVE-2025-48865's class).
+    """
+    named = connection_options(list(connection)) - {b"close", b"keep-alive", b"upgrade"}
+    if not named:
+        return lines
+    # The length of a body is not a client's to remove.
+    named -= {b"content-length"}
+    return [line for line in lines if line.partition(b":")[0].lower() not in named]
+
+
+def identity_lines(identity: Identity, expires_at: int, separator: str) -> bytes:
+    """The identity header lines of a session, each ending with CRLF."""
+    fields = [
+        (name, identity.attributes[attribute])
+        for name, attribute in PROFILE.items()
+        if attribute in identity.attributes
+    ]
+    fields.append(("X-Passproxy-Subject", identity.subject))
+    if identity.groups:
+        fields.append(("X-Passproxy-Groups", separator.join(identity.groups)))
+    fields.append(("X-Passproxy-Session-Expires", str(expires_at)))
+    return b"".join(f"{name}: {value}\r\n".encode() for name, value in fields)
+
+
+def outgoing(
+    head: RequestHead, *, host: bytes, cookies: list[bytes], identity: bytes, forwarded: bytes, connection: bytes = b""
+) -> bytes:
+    """
+    The head of the request to the upstream, complete.
+
+    First the lines that may pass, as they arrived; then, where no client can
+    reach them, what PassProxy asserts: `identity` and `forwarded` are lines
+    that end with CRLF, `connection` those of an upgrade, `cookies` the values
+    that are left without ours.
+    """
+    lines = head.lines
+    options = head.noted.get(b"connection")
+    if options is not None:
+        lines = without_nominated(lines, options)
+    parts = [head.method, b" ", head.target, b" HTTP/1.1\r\nHost: ", host, b"\r\n"]
+    if lines:
+        parts += (b"\r\n".join(lines), b"\r\n")
+    for value in cookies:
+        parts += (b"Cookie: ", value, b"\r\n")
+    parts += (connection, identity, forwarded, b"\r\n")
+    return b"".join(parts)

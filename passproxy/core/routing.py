@@ -1,0 +1,72 @@
+"""
+Where a request belongs, by its raw path: to PassProxy itself, to what is public, or to what is protected.
+
+Patterns are compared with the bytes of the request line and with nothing
+decoded. A path that some reader would take for another one is never public:
+`is_ambiguous` says which those are. Knows no session.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote_to_bytes
+
+#: Everything below it is ours, nothing of it is forwarded.
+PREFIX = "/.passproxy/"
+
+# Escapes of "." "/" "\" ";" "?" "#" "%" and of control characters, escapes that are
+# none, and the characters themselves where they mean different things to different readers.
+_AMBIGUOUS = re.compile(
+    rb"%(?:2[35ef]|3[bf]|5c|[01][0-9a-f]|7f|(?![0-9a-f]{2}))|[;\\\x80-\xff]|//|/\.{1,2}(?:/|\Z)",
+    re.IGNORECASE,
+)
+_SPECIAL = frozenset("./\\;?#%")
+
+
+class Routes:
+    """The public part of a domain: request method -> one compiled expression for all its patterns."""
+
+    def __init__(self, passthrough: Iterable[tuple[str, tuple[str, ...]]] = ()) -> None:
+        patterns: dict[bytes, list[str]] = {}
+        for pattern, methods in passthrough:
+            for method in methods:
+                patterns.setdefault(method.encode(), []).append(_expression(pattern))
+        self._public: Mapping[bytes, re.Pattern[bytes]] = {
+            method: re.compile("|".join(expressions).encode()) for method, expressions in patterns.items()
+        }
+
+    def is_public(self, method: bytes, path: bytes) -> bool:
+        """Whether the raw path matches a passthrough pattern; says nothing about ambiguity."""
+        public = self._public.get(method)
+        return public is not None and public.fullmatch(path) is not None
+
+
+def endpoint(path: bytes) -> str | None:
+    """The part of a path behind the reserved prefix, or None when the path is the application's."""
+    if path.startswith(b"/.passproxy") and path[11:12] in (b"", b"/"):
+        return path[len(PREFIX) :].decode("latin-1")
+    return None
+
+
+def is_ambiguous(path: bytes) -> bool:
+    """Whether two programs could read this path differently."""
+    if _AMBIGUOUS.search(path):
+        return True
+    if b"%" not in path:
+        return False
+    try:
+        decoded = unquote_to_bytes(path).decode("utf-8", "strict")
+    except UnicodeDecodeError:
+        return True  # overlong forms and the like
+    # Fullwidth dots and slashes become plain ones where Unicode is normalised.
+    return any(ord(c) > 0x7F and _SPECIAL & set(unicodedata.normalize("NFKC", c)) for c in decoded)
+
+
+def _expression(pattern: str) -> str:
+    """`*` stays within a segment, `**` crosses segments, a trailing `/**` matches the folder itself too."""
+    folder = pattern.endswith("/**")
+    pieces = re.split(r"(\*\*|\*)", pattern.removesuffix("/**") if folder else pattern)
+    body = "".join({"**": ".*", "*": "[^/]*"}.get(piece, re.escape(piece)) for piece in pieces)
+    return f"(?:{body}(?:/.*)?)" if folder else f"(?:{body})"

@@ -1,0 +1,101 @@
+"""
+The login, whatever the protocol: start, and finish.
+
+Cheapest and surest check first: the login id, its cookie, its time and that it
+was not used before come before the provider is asked to verify anything, and
+no call leaves this machine until they hold. Returns values; which cookies are
+set and where the browser goes is for endpoints.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginReplayed
+from passproxy.core.identity import AttributeRules, identity_from
+from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogin, PendingLogins, new_pending
+from passproxy.core.session import Session, Sessions
+from passproxy.idp.base import Callback, IdentityProvider, Proof
+
+#: Login ids remembered as used. At a hundred logins a second this is a quarter of an
+#: hour, their lifetime; beyond it the oldest is forgotten and the provider's own
+#: one-time checks remain.
+USED_LIMIT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Where to send the browser, and the login cookie that it must bring back."""
+
+    redirect_to: str
+    cookie_name: str
+    cookie_value: str
+    surplus: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A new session, its token, and the target that was asked for in the beginning."""
+
+    session: Session
+    token: str
+    return_to: str
+    cookie_name: str
+
+
+class Logins:
+    """Starts and finishes logins at one identity provider."""
+
+    def __init__(
+        self, provider: IdentityProvider, pending: PendingLogins, sessions: Sessions, rules: AttributeRules
+    ) -> None:
+        self.provider = provider
+        self._pending = pending
+        self._sessions = sessions
+        self._rules = rules
+        self._used: dict[str, int] = {}
+
+    async def start(self, return_to: str, cookies: Mapping[bytes, bytes], now: float) -> Started:
+        """
+        Begin a login for a browser that has these login cookies.
+
+        Raises:
+            IdpUnavailable: the provider has never been reached.
+        """
+        pending = new_pending(return_to, now)
+        redirect_to = await self.provider.start(pending.login_id, Proof(pending.secret), now)
+        name, value = self._pending.cookie_name(pending.login_id), self._pending.enclose(pending)
+        surplus = self._pending.surplus(cookies, len(name) + len(value) + 3, now)
+        return Started(redirect_to, name, value, surplus)
+
+    async def finish(self, callback: Callback, cookies: Mapping[bytes, bytes], now: float) -> Finished:
+        """
+        Turn an answer into a session.
+
+        Raises:
+            LoginError: the answer is none to a login of this browser, or does not hold.
+        """
+        login_id = callback.fields.get(self.provider.login_id_field)
+        if not login_id:
+            raise CallbackMalformed(f"no {self.provider.login_id_field}")
+        pending = self._pending.find(login_id, cookies, now)
+        self._use(pending, now)
+        try:
+            authentication = await self.provider.finish(callback, Proof(pending.secret), now)
+        except IdpUnavailable:
+            # Nothing was decided, so the same answer may be tried again.
+            self._used.pop(login_id, None)
+            raise
+        identity = identity_from(authentication, self._rules)
+        session = self._sessions.begin(identity, authentication, now)
+        return Finished(session, self._sessions.seal(session), pending.return_to, self._pending.cookie_name(login_id))
+
+    def _use(self, pending: PendingLogin, now: float) -> None:
+        """Each login id once (in this process), before anything is asked of the provider."""
+        login_id = pending.login_id
+        if login_id in self._used:
+            raise LoginReplayed("the login id was used before")
+        while self._used and (len(self._used) >= USED_LIMIT or next(iter(self._used.values())) <= now):
+            del self._used[next(iter(self._used))]
+        self._used[login_id] = int(now) + LOGIN_LIMIT_SECONDS
