@@ -1,5 +1,46 @@
-"""The `passproxy` command."""
+"""The `passproxy` command: one module for each subcommand, each with `add` and a function that returns the exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import passproxy
+from passproxy.cli import check, demo, serve
+from passproxy.core.errors import ConfigError
+
+#: sysexits.h's EX_CONFIG: systemd does not restart on it, and scripts can tell it apart.
+EXIT_CONFIG = 78
+
+_EPILOG = """\
+examples:
+  passproxy demo                        try it: everything on this machine, one URL to open
+  passproxy check /etc/passproxy/app.yaml
+  passproxy serve /etc/passproxy/app.yaml
+
+exit codes: 0 done; 1 refused or failed; 2 wrong usage; 78 mistakes in the configuration
+"""
 
 
-def main() -> int:
-    return 0
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="passproxy",
+        description="Single sign-on in front of any web application (SAML 2.0 and OpenID Connect).",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"passproxy {passproxy.__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (serve, check, demo):
+        module.add(commands)
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except ConfigError as error:
+        count = len(error.problems)
+        sys.stderr.write("".join(f"{problem}\n" for problem in error.problems))
+        sys.stderr.write(f"\n{count} problem{'s' if count > 1 else ''}; nothing was started.\n")
+        return EXIT_CONFIG
+    except KeyboardInterrupt:
+        return 130

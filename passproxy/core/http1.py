@@ -295,3 +295,16 @@ def _request_line_refusal(data: bytes) -> RequestMalformed:
             else RequestMalformed("the request target or method")
         )
     return RequestMalformed("the request line")
+
+
+def is_hopeless(data: bytes) -> bool:
+    """
+    Whether the beginning of a head, not complete yet, can become a request no more.
+
+    Without it a client that ends lines with a bare LF, or speaks another
+    protocol, would wait for its time limit instead of an answer.
+    """
+    line, separator, _ = data.partition(b"\r\n")
+    if separator and not _REQUEST_LINE.match(line + b"\r\n"):
+        return True
+    return data.count(b"\n") != data.count(b"\r\n")

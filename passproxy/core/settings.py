@@ -293,7 +293,6 @@ class SupportSettings(Section):
 class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     level: Literal["debug", "info", "warning", "error"] = "info"
-    access: bool = False
 
 
 class Settings(Section):

@@ -3,7 +3,8 @@ The last good copy of an identity provider's document, on disk.
 
 It lets PassProxy start while the provider is down. Since it decides who is
 trusted, it carries a MAC under this instance's own key: a copy that was
-written by anything else, or half, is the same as none.
+written by anything else, or half, is the same as none. What the document
+means, and whether it is still fit, the adapter judges anew each time.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ import contextlib
 import hashlib
 import hmac
 import os
+import stat
 import tempfile
 from pathlib import Path
+
+#: A copy is never larger than what may be fetched, plus the line with its MAC.
+COPY_LIMIT_BYTES = 6 * 1024 * 1024
 
 
 class LastGood:
@@ -26,7 +31,7 @@ class LastGood:
     def load(self) -> bytes | None:
         """The document as it was stored, or None when there is no copy that can be trusted."""
         try:
-            stored = self._path.read_bytes()
+            stored = self._read()
         except OSError:
             return None
         mac, separator, document = stored.partition(b"\n")
@@ -41,7 +46,7 @@ class LastGood:
         Raises:
             OSError: it could not be written; the previous copy still stands.
         """
-        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=self._path.name)
+        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(self._mac(document) + b"\n" + document)
@@ -53,5 +58,14 @@ class LastGood:
                 os.unlink(name)
             raise
 
+    def _read(self) -> bytes:
+        # Not blocking: a named pipe in this place would hold up the start for ever.
+        descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError("not a regular file")
+            return file.read(COPY_LIMIT_BYTES)
+
     def _mac(self, document: bytes) -> bytes:
-        return hmac.digest(self._key, document, hashlib.sha256).hex().encode()
+        # The file's name takes part: the copy of another document does not fit here.
+        return hmac.digest(self._key, self._path.name.encode() + b"\0" + document, hashlib.sha256).hex().encode()

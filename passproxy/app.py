@@ -1,0 +1,181 @@
+"""
+The composition root: settings in, a running server out.
+
+Everything is built here, once, top to bottom, and handed down. This is the
+only owner of a clock and of a client session, and it takes no decision about
+any request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+import passproxy
+from passproxy.core.config import origin_of
+from passproxy.core.cookies import cookie_names
+from passproxy.core.decision import Decider, Site
+from passproxy.core.errors import ConfigError
+from passproxy.core.forwarded import Forwarded
+from passproxy.core.headers import answer_names, identity_lines
+from passproxy.core.identity import AttributeRules, extended_aliases
+from passproxy.core.pending import PendingLogins
+from passproxy.core.routing import Routes
+from passproxy.core.session import Session, Sessions
+from passproxy.core.settings import IdentitySettings, Settings, UpstreamSettings
+from passproxy.core.tokens import Key, KeyRing, Purpose
+from passproxy.idp.login import Logins
+from passproxy.idp.registry import build
+from passproxy.keyfile import obtained_keys
+from passproxy.web import log
+from passproxy.web.endpoints import Endpoints
+from passproxy.web.gateway import Gateway, Parts
+from passproxy.web.responses import Look, Pages
+from passproxy.web.server import Server
+from passproxy.web.upstream import Limits, UpstreamPool
+from passproxy.web.watch import Watch
+
+DEFAULT_STATE_DIR = "/var/lib/passproxy"
+
+
+async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+    """
+    Serve one domain until `stop`. `ready` is told the address that is listened on.
+
+    Raises:
+        ConfigError: something that the settings name cannot be used.
+        OSError: the address cannot be listened on.
+    """
+    origin = origin_of(settings)
+    ring = KeyRing(_keys(settings), str(origin))
+    names = cookie_names(settings.session.cookie_name, origin)
+    separator = settings.headers.list_separator
+
+    def rendered(session: Session) -> bytes:
+        return identity_lines(session.identity, session.expires_at, separator)
+
+    sessions = Sessions(ring, settings.session.lifetime, rendered)
+    routes = Routes((entry.path, entry.methods) for entry in settings.passthrough.paths)
+    watch = Watch(time.monotonic)
+    dial = _dial(settings.upstream)
+    pool = UpstreamPool(
+        dial.connect, _limits(settings), answer_names(settings.upstream.strip_version_headers), names, watch
+    )
+    pages = Pages(Look(settings.domain, settings.support.url, settings.support.footer))
+    state_dir = _state_dir(settings)
+    provider_settings = settings.saml or settings.oidc
+    if provider_settings is None:
+        raise ConfigError(("neither saml nor oidc",))
+
+    async with aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": f"PassProxy/{passproxy.__version__}"},
+        trust_env=False,
+    ) as http:
+        provider = build(provider_settings, origin, http, state_dir, ring.key(Purpose.LAST_GOOD), time.time)
+        logins = Logins(provider, PendingLogins(ring, names), sessions, _attribute_rules(settings.identity, separator))
+        parts = Parts(
+            origin=origin,
+            decider=Decider(Site(origin, names, routes, sessions)),
+            forwarded=Forwarded(origin, settings.trusted_proxies),
+            endpoints=Endpoints(origin, names, logins, pages),
+            pages=pages,
+            pool=pool,
+            watch=watch,
+            clock=time.time,
+            host=None if settings.upstream.preserve_host else dial.authority,
+        )
+        server = Server(settings.listen, watch)
+        async with asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(provider.run(), name="keep the identity provider's description fresh")
+            await server.run(Gateway(parts, server.spawn), stop, ready)
+            pool.close()
+            keeping.cancel()
+
+
+def state_dir_of(settings: Settings) -> Path:
+    """Where keys and last good copies live: configured, given by systemd, or the default."""
+    configured = settings.state_dir or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(configured or f"{DEFAULT_STATE_DIR}/{settings.domain}")
+
+
+def _state_dir(settings: Settings) -> Path:
+    path = state_dir_of(settings)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError((f"state_dir: {path} cannot be made: {error.strerror}",)) from None
+    return path
+
+
+def _keys(settings: Settings) -> tuple[Key, ...]:
+    if settings.session.keys_file is not None:
+        return obtained_keys(Path(settings.session.keys_file), may_create=False, now=time.time())
+    return obtained_keys(_state_dir(settings) / "keys.json", may_create=True, now=time.time())
+
+
+def _limits(settings: Settings) -> Limits:
+    upstream = settings.upstream
+    return Limits(upstream.connect_timeout, upstream.response_timeout, upstream.idle_timeout)
+
+
+def _attribute_rules(settings: IdentitySettings, separator: str) -> AttributeRules:
+    return AttributeRules(
+        aliases=extended_aliases({str(name): names for name, names in settings.attributes.items()}),
+        group_include=tuple(re.compile(pattern) for pattern in settings.groups.include),
+        group_strip_prefix=settings.groups.strip_prefix,
+        list_separator=separator,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Dial:
+    """How the application is reached; fixed here, whatever a request says."""
+
+    connect: Callable[[Callable[[], asyncio.Protocol]], Any]
+    authority: bytes
+
+
+def _dial(settings: UpstreamSettings) -> _Dial:
+    parts = urlsplit(settings.url)
+    if parts.scheme == "http+unix":
+        return _Dial(
+            lambda factory: asyncio.get_running_loop().create_unix_connection(factory, parts.path), b"localhost"
+        )
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    secured: dict[str, Any] = {}
+    if parts.scheme == "https":
+        secured = {"ssl": _tls(settings), "server_hostname": settings.server_name or parts.hostname}
+    connect = partial(_connect, host=parts.hostname, port=port, **secured)
+    return _Dial(connect, parts.netloc.encode())
+
+
+def _connect(factory: Callable[[], asyncio.Protocol], **address: Any) -> Any:
+    return asyncio.get_running_loop().create_connection(factory, **address)
+
+
+def _tls(settings: UpstreamSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError((f"upstream.ca_file: {settings.ca_file}: {error.strerror or 'no certificates'}",)) from None
+    if not settings.verify_tls:
+        log.event(
+            "warning",
+            "upstream.tls_not_verified",
+            hint="upstream.verify_tls is off: anybody on the way can read and change",
+        )
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

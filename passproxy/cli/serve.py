@@ -1,0 +1,51 @@
+"""`passproxy serve FILE`: serve one domain until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from typing import Any
+
+import uvloop
+
+from passproxy import app
+from passproxy.cli.files import add_file, loaded
+from passproxy.core.settings import Settings
+from passproxy.web import log
+
+
+def add(commands: Any) -> None:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "serve",
+        help="serve one domain",
+        description="Serve one domain until SIGTERM or Ctrl-C; requests under way are finished first.",
+        epilog="example: passproxy serve /etc/passproxy/grafana.yaml",
+    )
+    add_file(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    settings = loaded(arguments.file)
+    log.set_up(settings.log.format, settings.log.level)
+    try:
+        uvloop.run(_serve(settings))
+    except OSError as error:
+        sys.stderr.write(f"listen: {settings.listen}: {error.strerror or error}\n")
+        return 1
+    return 0
+
+
+async def _serve(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+    def ready(address: str) -> None:
+        log.event("info", "server.ready", listen=address, domain=settings.domain)
+
+    await app.serve(settings, stop, ready)
+    log.event("info", "server.stopped")

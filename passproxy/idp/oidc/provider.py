@@ -1,0 +1,275 @@
+"""
+The OpenID Connect adapter: a login id becomes a redirect, the answer an `Authentication`.
+
+Each login has its own nonce and PKCE verifier, derived from its proof, so that
+nothing is stored here. No request leaves before everything that can be checked
+without one has been checked. What is judged, and how, is in the modules beside
+this one; who may finish which login is decided by the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import aiohttp
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
+
+from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginError
+from passproxy.core.identity import Authentication
+from passproxy.core.settings import OidcSettings
+from passproxy.core.urls import Origin
+from passproxy.idp.base import Callback, Document, Proof
+from passproxy.idp.fetch import fetch
+from passproxy.idp.lastgood import LastGood
+from passproxy.idp.oidc.claims import attributes_from
+from passproxy.idp.oidc.discovery import ProviderMetadata, discovery_url, metadata_from
+from passproxy.idp.oidc.errors import (
+    AccessDenied,
+    AnswerAmbiguous,
+    DiscoveryRefused,
+    IssuerRefused,
+    KeysRefused,
+    ProviderRefused,
+    SignatureRefused,
+    UserinfoRefused,
+    quoted,
+)
+from passproxy.idp.oidc.id_token import Expected, verified_claims
+from passproxy.idp.oidc.jwks import KeySet, keys_from
+from passproxy.idp.oidc.kept import Kept
+from passproxy.idp.oidc.token_endpoint import Client, Tokens, redeem
+from passproxy.idp.oidc.userinfo import SubjectForeign, is_needed, userinfo
+
+CALLBACK_PATH = "oidc/callback"
+
+#: How often the description and the keys are read again.
+REFRESH_SECONDS = 3600.0
+
+#: Pauses after failures: 2, 4, 8 ... seconds, then every five minutes.
+FIRST_RETRY_SECONDS = 2.0
+LAST_RETRY_SECONDS = 300.0
+
+# RFC 6749 A.11: visible ASCII and space. Codes of Entra ID have some 1500 characters.
+_CODE = re.compile(r"[ -~]{1,8192}\Z")
+
+# RFC 6749 4.1.2.1, OpenID Connect Core 3.1.2.6: it went wrong at the provider, for now.
+_PASSING_ERRORS = frozenset({"server_error", "temporarily_unavailable"})
+
+_CHANCE = random.SystemRandom()
+
+_log = logging.getLogger(__name__)
+
+
+class OidcProvider:
+    """One OpenID provider (`IdentityProvider`). `chance` yields numbers from 0 to 1, for the jitter."""
+
+    callback_method: Literal["GET", "POST"] = "GET"
+    callback_path = CALLBACK_PATH
+    login_id_field = "state"
+
+    def __init__(
+        self,
+        settings: OidcSettings,
+        origin: Origin,
+        http: aiohttp.ClientSession,  # noqa: TID251 - a type here, not a second session
+        last_good: LastGood,
+        clock: Callable[[], float],
+        chance: Callable[[], float] = _CHANCE.random,
+    ) -> None:
+        self._settings = settings
+        self._origin = origin
+        self._http = http
+        self._last_good = last_good
+        self._chance = chance
+        secret = settings.client_secret.get_secret_value() if settings.client_secret is not None else None
+        self._client = Client(settings.client_id, secret, origin.url(f"/.passproxy/{CALLBACK_PATH}"))
+        self._metadata = Kept(self._read_metadata, clock, self._metadata_on_disk())
+        self._keys = Kept(self._read_keys, clock)
+
+    async def start(self, login_id: str, proof: Proof, now: float) -> str:
+        """The authorization request, with `state`, `nonce` and PKCE (S256) always."""
+        metadata = await self._metadata.get()
+        url: str = prepare_grant_uri(
+            metadata.authorization_endpoint,
+            self._client.client_id,
+            "code",
+            redirect_uri=self._client.redirect_uri,
+            scope=" ".join(self._scopes(metadata)),
+            state=login_id,
+            nonce=_nonce(proof),
+            code_challenge=create_s256_code_challenge(_code_verifier(proof)),
+            code_challenge_method="S256",
+        )
+        return url
+
+    async def finish(self, callback: Callback, proof: Proof, now: float) -> Authentication:
+        code = _code(callback.fields, self._settings.issuer)
+        metadata = await self._metadata.get()
+        if metadata.names_itself_in_answers and "iss" not in callback.fields:
+            raise IssuerRefused("the answer does not name its issuer, although the provider always does")
+        tokens = await redeem(self._http, metadata, self._client, code, _code_verifier(proof))
+        bound = {"at_hash": tokens.access_token, "c_hash": code}
+        claims = await self._claims(tokens.id_token, self._expected(proof), now, bound)
+        further = await self._further_claims(metadata, tokens, claims)
+        return Authentication(
+            issuer=claims["iss"],
+            subject=claims["sub"],
+            attributes=attributes_from(claims, further, allow_unverified_email=self._settings.allow_unverified_email),
+            # Some providers write auth_time 0 for "unknown".
+            authenticated_at=claims.get("auth_time") or claims["iat"],
+        )
+
+    def documents(self) -> Mapping[str, Document]:
+        """A relying party publishes nothing."""
+        return {}
+
+    async def run(self) -> None:
+        """Keep description and keys fresh; after a failure sooner, and less and less often."""
+        failures = 0
+        while True:
+            try:
+                await self._metadata.refresh()
+                await self._keys.refresh()
+                failures = 0
+            except LoginError as error:
+                failures += 1
+                _log.warning("idp.refresh_failed code=%s attempt=%d %s", error.code, failures, error.detail)
+            await asyncio.sleep(pause_seconds(failures, self._chance()))
+
+    def _scopes(self, metadata: ProviderMetadata) -> tuple[str, ...]:
+        """
+        What was configured; of our own defaults only what the provider knows.
+
+        Keycloak, Entra ID and Google refuse a request with a scope they do not
+        know, and `groups` is one that many do not.
+        """
+        scopes = self._settings.scopes
+        if "scopes" not in self._settings.model_fields_set and metadata.scopes:
+            scopes = tuple(scope for scope in scopes if scope in metadata.scopes)
+        return scopes if "openid" in scopes else ("openid", *scopes)
+
+    def _expected(self, proof: Proof) -> Expected:
+        return Expected(
+            issuer=self._settings.issuer,
+            client_id=self._settings.client_id,
+            nonce=_nonce(proof),
+            audiences=frozenset(self._settings.audiences),
+            leeway_seconds=self._settings.clock_skew,
+        )
+
+    async def _claims(
+        self, id_token: str, expected: Expected, now: float, bound: Mapping[str, str | None]
+    ) -> dict[str, Any]:
+        """The verified claims. A key that is not known yet is worth one look at the key set, within its cool-down."""
+        keys = await self._keys.get()
+        try:
+            return verified_claims(id_token, keys, expected, now, bound)
+        except SignatureRefused:
+            newer = await self._keys.newer_than(keys)
+            if newer is keys:
+                raise
+            return verified_claims(id_token, newer, expected, now, bound)
+
+    async def _further_claims(
+        self, metadata: ProviderMetadata, tokens: Tokens, claims: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        mode = self._settings.use_userinfo
+        if not is_needed(mode, claims) or (mode == "auto" and metadata.userinfo_endpoint is None):
+            return {}
+        try:
+            if metadata.userinfo_endpoint is None or tokens.access_token is None:
+                raise UserinfoRefused("there is no userinfo endpoint, or no access token for it")
+            return await userinfo(self._http, metadata.userinfo_endpoint, tokens.access_token, claims["sub"])
+        except SubjectForeign:
+            raise
+        except LoginError as error:
+            if mode == "always":
+                raise
+            _log.warning("idp.userinfo_failed code=%s %s", error.code, error.detail)
+            return {}
+
+    def _metadata_on_disk(self) -> ProviderMetadata | None:
+        document = self._last_good.load()
+        if document is None:
+            return None
+        try:
+            return metadata_from(document, self._settings.issuer, self._origin)
+        except DiscoveryRefused as error:
+            # The configuration has changed since, or the rules here have.
+            _log.info("idp.last_good_refused code=%s %s", error.code, error.detail)
+            return None
+
+    async def _read_metadata(self) -> ProviderMetadata:
+        document = await self._document(discovery_url(self._settings.issuer), DiscoveryRefused)
+        metadata = metadata_from(document, self._settings.issuer, self._origin)
+        if metadata != self._metadata.value:
+            _log.info("idp.metadata_changed issuer=%s", metadata.issuer)
+            try:
+                await asyncio.to_thread(self._last_good.store, document)
+            except OSError as error:
+                _log.warning("idp.last_good_failed %s", error)
+        return metadata
+
+    async def _read_keys(self) -> KeySet:
+        metadata = await self._metadata.get()
+        keys = keys_from(await self._document(metadata.jwks_uri, KeysRefused))
+        if keys != self._keys.value:
+            _log.info("idp.keys_changed keys=%s", quoted(" ".join(keys.names())))
+        return keys
+
+    async def _document(self, url: str, refused: type[IdpUnavailable]) -> bytes:
+        answer = await fetch(self._http, url)
+        if answer.status != 200:
+            error = IdpUnavailable if answer.status >= 500 else refused
+            raise error(f"{url} answers {answer.status}")
+        return answer.body
+
+
+def pause_seconds(failures: int, chance: float) -> float:
+    """How long to wait before the next refresh; spread, so that a hundred instances do not ask in step."""
+    if failures == 0:
+        return REFRESH_SECONDS * (0.9 + 0.2 * chance)
+    doubled: float = FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 16)
+    return min(doubled, LAST_RETRY_SECONDS) * (0.75 + 0.5 * chance)
+
+
+def _nonce(proof: Proof) -> str:
+    return proof.derive("nonce")
+
+
+def _code_verifier(proof: Proof) -> str:
+    return proof.derive("code verifier")
+
+
+def _code(fields: Mapping[str, str], issuer: str) -> str:
+    """
+    The code in the answer, when there is one and nothing speaks against it.
+
+    Tokens in the front channel are not looked at: they come past the browser,
+    and a login needs a code (RFC 9700 2.1.2).
+    """
+    # RFC 9207 2.4: an answer of another provider, whether good or bad, is not ours.
+    if fields.get("iss", issuer) != issuer:
+        raise IssuerRefused(f"the answer is from {quoted(fields['iss'])}, expected {quoted(issuer)}")
+    if "error" in fields:
+        raise _refusal(fields)
+    code = fields.get("code", "")
+    if not _CODE.match(code):
+        raise CallbackMalformed("neither a code nor an error, or a code with impossible characters")
+    return code
+
+
+def _refusal(fields: Mapping[str, str]) -> LoginError:
+    error = fields["error"]
+    detail = f"the provider answers {quoted(error)}: {quoted(fields.get('error_description'))}"
+    if "code" in fields:
+        return AnswerAmbiguous(f"a code, and {detail}")
+    if error == "access_denied":
+        return AccessDenied(detail)
+    return IdpUnavailable(detail) if error in _PASSING_ERRORS else ProviderRefused(detail)

@@ -1,0 +1,141 @@
+"""
+The code becomes tokens, once (RFC 6749 4.1.3, OpenID Connect Core 3.1.3).
+
+Sends the code, the code verifier and the client's credentials to the token
+endpoint and reads what comes back. That the code belongs to this browser was
+checked before; what the ID token says is judged afterwards. A code is never
+sent twice, whatever happens: the second use may revoke what the first one got.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote_plus
+
+import aiohttp
+from authlib.oauth2.rfc6749.parameters import prepare_token_request
+
+from passproxy.core.errors import IdpUnavailable, LoginError
+from passproxy.idp.fetch import Answer, fetch
+from passproxy.idp.oidc.discovery import ProviderMetadata
+from passproxy.idp.oidc.errors import ClientRefused, CodeRefused, TokenEndpointRefused, quoted
+from passproxy.idp.oidc.json_object import JsonRefused, json_object
+
+#: An ID token with a few thousand groups, twice, with room to spare.
+TOKEN_RESPONSE_LIMIT_BYTES = 1024 * 1024
+
+# The provider has no time for us, or its front end cannot find it.
+_BUSY = frozenset({429, 502, 503, 504})
+
+_BEARER_TOKEN = re.compile(r"[!-~]{1,65536}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who we are to the provider. Without a secret: a public client, which PKCE alone protects."""
+
+    client_id: str
+    secret: str | None
+    redirect_uri: str
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Tokens:
+    """Not yet judged. `access_token` is fit for a header, or None."""
+
+    id_token: str
+    access_token: str | None
+
+
+async def redeem(
+    http: aiohttp.ClientSession,  # noqa: TID251 - a type here, not a second session
+    metadata: ProviderMetadata,
+    client: Client,
+    code: str,
+    code_verifier: str,
+) -> Tokens:
+    """
+    Exchange the code.
+
+    Raises:
+        IdpUnavailable: the token endpoint did not answer, or has no time.
+        CodeRefused, ClientRefused, TokenEndpointRefused: it refused, or answered something else.
+    """
+    headers, credentials = _authentication(client, metadata.token_endpoint_auth_methods)
+    form = prepare_token_request(
+        "authorization_code",
+        redirect_uri=client.redirect_uri,
+        code=code,
+        code_verifier=code_verifier,
+        **credentials,
+    )
+    answer = await fetch(
+        http,
+        metadata.token_endpoint,
+        form=form,
+        headers={"Accept": "application/json", **headers},
+        limit_bytes=TOKEN_RESPONSE_LIMIT_BYTES,
+    )
+    return tokens_from(answer)
+
+
+def _authentication(client: Client, methods: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
+    """Headers and form fields that say who we are. No list of methods means Basic (Discovery 3)."""
+    if client.secret is None:
+        return {}, {"client_id": client.client_id}
+    if "client_secret_post" in methods and "client_secret_basic" not in methods:
+        return {}, {"client_id": client.client_id, "client_secret": client.secret}
+    # RFC 6749 2.3.1: both are form-encoded first, so that a colon in the id divides nothing.
+    pair = f"{quote_plus(client.client_id)}:{quote_plus(client.secret)}"
+    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}, {}
+
+
+def tokens_from(answer: Answer) -> Tokens:
+    """
+    The tokens in the token endpoint's answer.
+
+    Raises:
+        LoginError: it is an error, or not the answer that the standard asks for.
+    """
+    if answer.status != 200:
+        raise _refusal(answer)
+    members = _members(answer)
+    if "error" in members:
+        raise _refusal(answer)
+    token_type, id_token, access_token = map(members.get, ("token_type", "id_token", "access_token"))
+    if not isinstance(token_type, str) or token_type.lower() != "bearer":
+        raise TokenEndpointRefused(f"token_type is {quoted(token_type)}")
+    if not isinstance(id_token, str) or not id_token:
+        raise TokenEndpointRefused("the token response has no id_token; is the scope openid granted?")
+    if access_token is not None and not (isinstance(access_token, str) and _BEARER_TOKEN.match(access_token)):
+        raise TokenEndpointRefused("the access token is not one")
+    return Tokens(id_token, access_token)
+
+
+def _members(answer: Answer) -> Mapping[str, Any]:
+    if answer.content_type.lower() != "application/json":
+        raise TokenEndpointRefused(f"the token endpoint answers {answer.status} with {quoted(answer.content_type)}")
+    try:
+        return json_object(answer.body)
+    except JsonRefused as error:
+        raise TokenEndpointRefused(f"token response: {error}") from None
+
+
+def _refusal(answer: Answer) -> LoginError:
+    try:
+        members: Mapping[str, Any] = json_object(answer.body)
+    except JsonRefused:
+        members = {}
+    error, description = members.get("error"), members.get("error_description")
+    detail = f"the token endpoint answers {answer.status}: {quoted(error)}, {quoted(description)}"
+    if answer.status in _BUSY:
+        return IdpUnavailable(detail)
+    if error == "invalid_grant":
+        return CodeRefused(detail)
+    if answer.status == 401 or error in ("invalid_client", "unauthorized_client"):
+        return ClientRefused(detail)
+    return TokenEndpointRefused(detail)

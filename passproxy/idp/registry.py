@@ -1,0 +1,29 @@
+"""The one place that chooses between protocol adapters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import aiohttp
+
+from passproxy.core.settings import OidcSettings, SamlSettings
+from passproxy.core.urls import Origin
+from passproxy.idp.base import IdentityProvider
+from passproxy.idp.lastgood import LastGood
+from passproxy.idp.oidc.provider import OidcProvider
+from passproxy.idp.saml.provider import SamlProvider
+
+
+def build(
+    settings: SamlSettings | OidcSettings,
+    origin: Origin,
+    http: aiohttp.ClientSession,  # noqa: TID251 - a type here, not a second session
+    state_dir: Path,
+    key: bytes,
+    clock: Callable[[], float],
+) -> IdentityProvider:
+    """The configured identity provider. `key` protects what is kept about it in `state_dir`."""
+    if isinstance(settings, SamlSettings):
+        return SamlProvider(settings, origin, http, LastGood(state_dir / "saml-metadata.xml", key), clock)
+    return OidcProvider(settings, origin, http, LastGood(state_dir / "oidc-discovery.json", key), clock)

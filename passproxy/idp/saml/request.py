@@ -1,0 +1,129 @@
+"""
+What PassProxy says in SAML: its authentication request, and its own metadata.
+
+Both are short and fixed in shape, so they are written as text with every value
+escaped; the main process needs no XML library for them. Nothing is signed: the
+request asks for nothing that is secret, and the answer is bound to it by its ID.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from urllib.parse import quote, urlsplit
+
+from passproxy.core.settings import is_loopback
+from passproxy.core.urls import DEFAULT_PORTS, Origin
+from passproxy.idp.base import Proof
+from passproxy.idp.saml.errors import MetadataRefused
+
+_NAME_ID_FORMAT = "urn:oasis:names:tc:SAML:{version}:nameid-format:{name}"
+_POST_BINDING = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
+_SAMLP = "urn:oasis:names:tc:SAML:2.0:protocol"
+_SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
+
+ACS_PATH = "saml/acs"
+METADATA_PATH = "saml/metadata"
+_RESERVED_PREFIX = "/.passproxy/"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceProvider:
+    """Us, as the identity provider knows us."""
+
+    entity_id: str
+    acs_url: str
+    #: The last part of the format's URN, such as "persistent".
+    name_id_format: str
+
+
+def service_provider(origin: Origin, entity_id: str | None, name_id_format: str) -> ServiceProvider:
+    return ServiceProvider(
+        entity_id or origin.url(_RESERVED_PREFIX + METADATA_PATH),
+        origin.url(_RESERVED_PREFIX + ACS_PATH),
+        name_id_format,
+    )
+
+
+def guard_sso_url(url: str, origin: Origin) -> None:
+    """
+    Refuse to send browsers, and our request with them, to an address that cannot be an identity provider's.
+
+    Raises:
+        MetadataRefused: not https (or http toward this machine), not plain, or our own.
+    """
+    if not re.fullmatch(r"[!-~]{1,2048}", url) or re.search(r"[\"<>\\^`{|}#]", url):
+        raise MetadataRefused("the single sign-on address is not a plain URL")
+    try:
+        parts = urlsplit(url)
+        port = parts.port or DEFAULT_PORTS.get(parts.scheme)
+    except ValueError:
+        raise MetadataRefused("the single sign-on address is not a URL") from None
+    host = parts.hostname or ""
+    if not host or parts.username is not None or parts.password is not None:
+        raise MetadataRefused("the single sign-on address has no host, or a user name")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise MetadataRefused("the single sign-on address is not https")
+    if (parts.scheme, host, port) == (origin.scheme, origin.host.strip("[]"), origin.port):
+        raise MetadataRefused("the single sign-on address is our own")
+
+
+def request_id(proof: Proof) -> str:
+    """The ID of a login's AuthnRequest: an xs:ID, which may not start with a digit or a hyphen."""
+    return "_" + proof.derive("saml request")
+
+
+def redirect_url(sso_url: str, us: ServiceProvider, login_id: str, proof: Proof, now: float) -> str:
+    """Where to send the browser: the request by the HTTP-Redirect binding (SAML Bindings 3.4.4.1)."""
+    document = _authn_request(sso_url, us, request_id(proof), now).encode()
+    compressor = zlib.compressobj(wbits=-15)
+    deflated = compressor.compress(document) + compressor.flush()
+    saml_request = quote(base64.b64encode(deflated).decode(), safe="")
+    separator = "&" if "?" in sso_url else "?"
+    return f"{sso_url}{separator}SAMLRequest={saml_request}&RelayState={quote(login_id, safe='')}"
+
+
+def _authn_request(sso_url: str, us: ServiceProvider, identifier: str, now: float) -> str:
+    # No RequestedAuthnContext: asking for a password over TLS makes Entra and AD FS
+    # refuse everybody who signed in with Windows, a key or a second factor.
+    return (
+        f'<samlp:AuthnRequest xmlns:samlp="{_SAMLP}" xmlns:saml="{_SAML}" ID="{identifier}" Version="2.0"'
+        f' IssueInstant="{datetime.fromtimestamp(int(now), UTC):%Y-%m-%dT%H:%M:%SZ}"'
+        f' Destination="{escape(sso_url)}" ProtocolBinding="{_POST_BINDING}"'
+        f' AssertionConsumerServiceURL="{escape(us.acs_url)}">'
+        f"<saml:Issuer>{escape(us.entity_id)}</saml:Issuer>"
+        f'<samlp:NameIDPolicy{_format_attribute(us.name_id_format)} AllowCreate="true"/>'
+        "</samlp:AuthnRequest>"
+    )
+
+
+def _format_attribute(name: str) -> str:
+    # Without a format the identity provider is free to choose; "unspecified" by name
+    # means the same, but AD FS and others answer it with InvalidNameIDPolicy.
+    return "" if name == "unspecified" else f' Format="{_name_id_format(name)}"'
+
+
+def _name_id_format(name: str) -> str:
+    # The two that SAML 1.1 defined keep its version in their name (SAML Core 8.3).
+    version = "2.0" if name in ("persistent", "transient") else "1.1"
+    return _NAME_ID_FORMAT.format(version=version, name=name)
+
+
+def metadata(us: ServiceProvider) -> bytes:
+    """Our EntityDescriptor, for the administrator of the identity provider to import."""
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata"'
+        f' entityID="{escape(us.entity_id)}">\n'
+        f'  <md:SPSSODescriptor protocolSupportEnumeration="{_SAMLP}"'
+        ' AuthnRequestsSigned="false" WantAssertionsSigned="true">\n'
+        f"    <md:NameIDFormat>{_name_id_format(us.name_id_format)}</md:NameIDFormat>\n"
+        f'    <md:AssertionConsumerService Binding="{_POST_BINDING}" Location="{escape(us.acs_url)}"'
+        ' index="0" isDefault="true"/>\n'
+        "  </md:SPSSODescriptor>\n"
+        "</md:EntityDescriptor>\n"
+    ).encode()

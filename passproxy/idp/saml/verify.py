@@ -1,0 +1,313 @@
+"""
+From the bytes of a response to the facts of its assertion, or a refusal.
+
+Four judges, each on its own: precheck.py (structure), xmlsec with a list of
+what it may do (signatures), the checks below (what SAML Profiles 4.1.4 demands
+of a bearer assertion, each of them mandatory and exact), and python3-saml in
+strict mode (a second opinion, and the schema). The facts are read from the node
+whose signature was verified, in the one tree that was parsed here.
+
+A pure function but for one thing: python3-saml reads the system's clock. It
+knows nothing of replay, which provider.py prevents.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from typing import Any
+from urllib.parse import urlsplit
+
+import xmlsec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from lxml import etree
+from onelogin.saml2.response import OneLogin_Saml2_Response
+from onelogin.saml2.settings import OneLogin_Saml2_Settings
+
+from passproxy.idp.saml.errors import (
+    AttributesRefused,
+    AudienceRefused,
+    ConditionsRefused,
+    ConfirmationRefused,
+    DestinationRefused,
+    InResponseToRefused,
+    IssuerRefused,
+    RecipientRefused,
+    SignatureRefused,
+    StructureRefused,
+    TimeRefused,
+)
+from passproxy.idp.saml.instant import seconds
+from passproxy.idp.saml.messages import AssertionFacts, Expectations
+from passproxy.idp.saml.precheck import SAML, Sound, sound
+
+#: From IssueInstant to arrival: the browser posts at once. Five minutes are what a slow
+#: phone and a page "stay signed in?" need; it also bounds what a stolen response is good for.
+AGE_LIMIT_SECONDS = 300
+
+#: Furthest end of a bearer assertion. AD FS and Entra grant 60 to 65 minutes, others less.
+VALIDITY_LIMIT_SECONDS = 2 * 3600
+
+_BEARER = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
+_ENTITY = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity"
+_TRANSIENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
+_POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
+_REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
+
+_REFERENCE_TRANSFORMS = (
+    xmlsec.constants.TransformEnveloped,
+    xmlsec.constants.TransformExclC14N,
+    xmlsec.constants.TransformSha256,
+    xmlsec.constants.TransformSha384,
+    xmlsec.constants.TransformSha512,
+)
+_SIGNATURE_TRANSFORMS = (
+    xmlsec.constants.TransformExclC14N,
+    xmlsec.constants.TransformRsaSha256,
+    xmlsec.constants.TransformRsaSha384,
+    xmlsec.constants.TransformRsaSha512,
+    xmlsec.constants.TransformEcdsaSha256,
+    xmlsec.constants.TransformEcdsaSha384,
+    xmlsec.constants.TransformEcdsaSha512,
+)
+
+#: Conditions that are understood (SAML Core 2.5.1): the last two only limit what we do not do,
+#: since every assertion is used once and none is passed on as a new one.
+_CONDITIONS = frozenset(f"{SAML}{name}" for name in ("AudienceRestriction", "OneTimeUse", "ProxyRestriction"))
+
+# Since libxml2's own file and network readers are what a Reference to file:///dev/zero
+# would use, none is left for the whole life of the process.
+xmlsec.cleanup_callbacks()
+
+
+def verified(document: bytes, expected: Expectations) -> AssertionFacts:
+    """
+    The facts of the one assertion of a response that is right in every respect.
+
+    Raises:
+        LoginError: a subclass names what is wrong.
+    """
+    parts = sound(document)
+    _check_signatures(parts, expected)
+    _check_response(parts, expected)
+    _check_assertion(parts.assertion, expected)
+    usable_until = _check_confirmation(parts.assertion, expected)
+    facts = _facts(parts.assertion, expected, usable_until)
+    _ask_python3_saml(document, expected)
+    return facts
+
+
+def _check_signatures(parts: Sound, expected: Expectations) -> None:
+    if not expected.certificates:
+        raise SignatureRefused("no certificate of the identity provider is known")
+    xmlsec.tree.add_ids(parts.response, ["ID"])
+    for signature in (parts.response_signature, parts.assertion_signature):
+        if signature is not None and not any(_is_signed_by(der, signature) for der in expected.certificates):
+            raise SignatureRefused("none of the identity provider's certificates confirms the signature")
+
+
+def _is_signed_by(certificate_der: bytes, signature: etree._Element) -> bool:
+    public = x509.load_der_x509_certificate(certificate_der).public_key()
+    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    context = xmlsec.SignatureContext()
+    for transform in _REFERENCE_TRANSFORMS:
+        context.enable_reference_transform(transform)
+    for transform in _SIGNATURE_TRANSFORMS:
+        context.enable_signature_transform(transform)
+    # With a key set, KeyInfo is not looked at.
+    context.key = xmlsec.Key.from_memory(pem, xmlsec.constants.KeyDataFormatPem)
+    try:
+        context.verify(signature)
+    except xmlsec.Error:
+        return False
+    return True
+
+
+def _check_response(parts: Sound, expected: Expectations) -> None:
+    response, is_signed = parts.response, parts.response_signature is not None
+    _check_issuer(response, expected)
+    destination = response.get("Destination")
+    # SAML Bindings 3.5.5.2: a signed message must name where it goes. Unsigned, the
+    # attribute proves nothing, and the signed Recipient says the same.
+    if destination != expected.acs_url and (is_signed or destination is not None):
+        raise DestinationRefused(f"Destination is {_shown(destination)}, expected {expected.acs_url}")
+    in_response_to = response.get("InResponseTo")
+    if in_response_to is not None and not _is_equal(in_response_to, expected.request_id):
+        raise InResponseToRefused("the response names another request")
+    _check_age(response, expected)
+
+
+def _check_assertion(assertion: etree._Element, expected: Expectations) -> None:
+    _check_issuer(assertion, expected)
+    _check_age(assertion, expected)
+    conditions = _only(assertion, "Conditions")
+    not_before, not_on_or_after = conditions.get("NotBefore"), conditions.get("NotOnOrAfter")
+    if not_before is not None and _seconds(not_before) > expected.now + expected.skew:
+        raise TimeRefused(f"not valid before {_shown(not_before)}")
+    if not_on_or_after is not None and _seconds(not_on_or_after) + expected.skew <= expected.now:
+        raise TimeRefused(f"expired at {_shown(not_on_or_after)}")
+    if any(condition.tag not in _CONDITIONS for condition in conditions):
+        raise ConditionsRefused("an unknown condition")
+    _check_audience(conditions, expected)
+
+
+def _check_issuer(element: etree._Element, expected: Expectations) -> None:
+    issuers = element.findall(f"{SAML}Issuer")
+    said = _text(issuers[0]) if len(issuers) == 1 else ""
+    if said != expected.idp_entity_id or issuers[0].get("Format", _ENTITY) != _ENTITY:
+        raise IssuerRefused(f"the Issuer is {_shown(said)}, expected {expected.idp_entity_id}")
+
+
+def _check_age(element: etree._Element, expected: Expectations) -> None:
+    issued = _seconds(element.get("IssueInstant"))
+    if issued > expected.now + expected.skew:
+        raise TimeRefused(f"issued {issued - expected.now:.0f} seconds from now: the clocks differ")
+    if issued < expected.now - AGE_LIMIT_SECONDS - expected.skew:
+        raise TimeRefused(f"issued {expected.now - issued:.0f} seconds ago, or the clocks differ")
+    if issued < expected.not_issued_before:
+        raise TimeRefused("issued before PassProxy started, so that it may have been used before")
+
+
+def _check_audience(conditions: etree._Element, expected: Expectations) -> None:
+    restrictions = conditions.findall(f"{SAML}AudienceRestriction")
+    if not restrictions:
+        raise AudienceRefused("no AudienceRestriction")
+    for restriction in restrictions:
+        # SAML Core 2.5.1.4: one audience of each restriction must be ours.
+        audiences = [_text(audience) for audience in restriction.findall(f"{SAML}Audience")]
+        if expected.sp_entity_id not in audiences:
+            shown = ", ".join(_shown(audience) for audience in audiences[:3])
+            raise AudienceRefused(f"the audience is {shown or 'empty'}, expected {expected.sp_entity_id}")
+
+
+def _check_confirmation(assertion: etree._Element, expected: Expectations) -> float:
+    """SAML Profiles 4.1.4.2 and 4.1.4.3; returns when the assertion stops being usable."""
+    subject = _only(assertion, "Subject")
+    bearers = [c for c in subject.findall(f"{SAML}SubjectConfirmation") if c.get("Method") == _BEARER]
+    if len(bearers) != 1 or len(bearers[0].findall(f"{SAML}SubjectConfirmationData")) != 1:
+        raise ConfirmationRefused(f"{len(bearers)} bearer confirmations with data")
+    data = _only(bearers[0], "SubjectConfirmationData")
+    if data.get("Recipient") != expected.acs_url:
+        raise RecipientRefused(f"the Recipient is {_shown(data.get('Recipient'))}, expected {expected.acs_url}")
+    # The signed one. The attribute of the response can be removed by whoever carries it.
+    if not _is_equal(data.get("InResponseTo", ""), expected.request_id):
+        raise InResponseToRefused("the assertion does not name the request of this login")
+    if data.get("NotBefore") is not None:
+        raise TimeRefused("a bearer confirmation must not have a NotBefore")
+    end = _seconds(data.get("NotOnOrAfter"))
+    # No skew here: python3-saml has none either, and five minutes are usual.
+    if end <= expected.now:
+        raise TimeRefused(f"the confirmation expired {expected.now - end:.0f} seconds ago")
+    if end > expected.now + VALIDITY_LIMIT_SECONDS + expected.skew:
+        raise TimeRefused(f"the confirmation is valid for more than {VALIDITY_LIMIT_SECONDS} seconds")
+    return min(end, _seconds(assertion.get("IssueInstant")) + AGE_LIMIT_SECONDS + expected.skew)
+
+
+def _facts(assertion: etree._Element, expected: Expectations, usable_until: float) -> AssertionFacts:
+    statement = _only(assertion, "AuthnStatement")
+    session_end = statement.get("SessionNotOnOrAfter")
+    if session_end is not None and _seconds(session_end) <= expected.now:
+        raise TimeRefused("the session at the identity provider is over")
+    name_ids = assertion.findall(f"{SAML}Subject/{SAML}NameID")
+    return AssertionFacts(
+        issuer=expected.idp_entity_id,
+        assertion_id=assertion.get("ID", ""),
+        name_id=_text(name_ids[0]) if len(name_ids) == 1 else "",
+        name_id_format=name_ids[0].get("Format", "") if len(name_ids) == 1 else "",
+        attributes=_attributes(assertion),
+        authenticated_at=min(_seconds(statement.get("AuthnInstant")), expected.now),
+        session_not_on_or_after=None if session_end is None else _seconds(session_end),
+        usable_until=usable_until,
+    )
+
+
+def _attributes(assertion: etree._Element) -> dict[str, tuple[str, ...]]:
+    """By Name alone: FriendlyName is for people, and NameFormat does not make another attribute of it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for attribute in assertion.iterfind(f"{SAML}AttributeStatement/{SAML}Attribute"):
+        name = attribute.get("Name", "")
+        if name in found:
+            raise AttributesRefused(f"attribute {_shown(name)} is there twice")
+        values = (_value(value, name) for value in attribute.iterfind(f"{SAML}AttributeValue"))
+        found[name] = tuple(value for value in values if value)
+    return found
+
+
+def _value(element: etree._Element, name: str) -> str:
+    # eduPersonTargetedID used to come as a NameID inside the value. It is left out, not cut in two.
+    if [child.tag for child in element] == [f"{SAML}NameID"] and not (element.text or "").strip():
+        return ""
+    if len(element):
+        raise AttributesRefused(f"attribute {_shown(name)} has markup in its value")
+    return element.text or ""
+
+
+def _only(parent: etree._Element, name: str) -> etree._Element:
+    found = parent.findall(f"{SAML}{name}")
+    if len(found) != 1:
+        raise StructureRefused(f"{len(found)} elements {name} where one belongs")
+    return found[0]
+
+
+def _text(element: etree._Element) -> str:
+    if len(element):
+        raise StructureRefused(f"markup inside {etree.QName(element).localname}")
+    text = element.text or ""
+    return text if text.strip() else ""
+
+
+def _seconds(instant: str | None) -> float:
+    try:
+        return seconds(instant or "")
+    except ValueError as error:
+        raise TimeRefused(f"a time that is missing or {error}") from None
+
+
+def _is_equal(said: str, expected: str) -> bool:
+    return hmac.compare_digest(said.encode(), expected.encode())
+
+
+def _shown(value: str | None) -> str:
+    """A value of the document for the log: short, and without anything a terminal could obey."""
+    return "missing" if value is None else repr(value[:200])
+
+
+def _ask_python3_saml(document: bytes, expected: Expectations) -> None:
+    acs = urlsplit(expected.acs_url)
+    request = {"https": "on" if acs.scheme == "https" else "off", "http_host": acs.netloc, "script_name": acs.path}
+    try:
+        answer = OneLogin_Saml2_Response(_settings(expected), base64.b64encode(document))
+        is_valid = answer.is_valid(request, expected.request_id)
+    except Exception as error:  # what the constructor raises is not documented, and has changed
+        raise StructureRefused(f"python3-saml cannot read the response ({type(error).__name__})") from None
+    if not is_valid:
+        # Only the schema is left to complain about; the message would quote the document.
+        raise StructureRefused("python3-saml does not accept the response, probably because of its schema")
+
+
+def _settings(expected: Expectations) -> OneLogin_Saml2_Settings:
+    """Everything constant or configured: nothing of a request, no fingerprints, no single certificate."""
+    certificates = [base64.b64encode(der).decode() for der in expected.certificates]
+    settings: dict[str, Any] = {
+        "strict": True,
+        "debug": False,
+        "sp": {
+            "entityId": expected.sp_entity_id,
+            "assertionConsumerService": {"url": expected.acs_url, "binding": _POST},
+        },
+        "idp": {
+            "entityId": expected.idp_entity_id,
+            # Not used when an answer is judged, but without one the settings are refused.
+            "singleSignOnService": {"url": "https://idp.invalid/", "binding": _REDIRECT},
+            "x509certMulti": {"signing": certificates},
+        },
+        "security": {
+            "allowSingleLabelDomains": True,
+            "rejectDeprecatedAlgorithm": True,
+            "requestedAuthnContext": False,
+            "wantAttributeStatement": False,
+            "wantNameId": False,
+        },
+    }
+    return OneLogin_Saml2_Settings(settings)

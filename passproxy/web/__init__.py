@@ -1,0 +1,1 @@
+"""Sockets: moves bytes and performs decisions, and decides nothing."""

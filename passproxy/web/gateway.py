@@ -1,0 +1,235 @@
+"""
+What happens to every request: judged, and then done. The enforcement point.
+
+`handle` asks decision.py what becomes of a head and performs that; it decides
+nothing itself. An exception anywhere on this path ends in a refusal. The path
+of an allowed request has no await: from the complete head to the write on a
+kept upstream connection it is one function call after the other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Literal, assert_never
+
+from passproxy.core.decision import Decider, Forward, Refuse, Serve, StartLogin
+from passproxy.core.errors import (
+    LoginError,
+    LoginRequired,
+    PassProxyError,
+    RequestMalformed,
+    RequestRefused,
+    UpstreamError,
+    UpstreamUnreachable,
+)
+from passproxy.core.forwarded import Forwarded
+from passproxy.core.headers import outgoing, request_names
+from passproxy.core.http1 import RequestHead
+from passproxy.core.urls import Origin
+from passproxy.web import log
+from passproxy.web.connection import ClientConnection
+from passproxy.web.endpoints import BODY_LIMIT_BYTES, LOGIN_URL, Asked, Endpoints
+from passproxy.web.responses import Pages
+from passproxy.web.tunnel import Tunnel
+from passproxy.web.upstream import Exchange, UpstreamPool
+from passproxy.web.watch import NEVER, Watch
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the gateway works with, made by the composition root. `host` replaces the Host field if given."""
+
+    origin: Origin
+    decider: Decider
+    forwarded: Forwarded
+    endpoints: Endpoints
+    pages: Pages
+    pool: UpstreamPool
+    watch: Watch
+    clock: Callable[[], float]
+    host: bytes | None
+
+
+class Gateway:
+    """The one handler. `spawn` runs a coroutine that belongs to no connection's callbacks."""
+
+    def __init__(self, parts: Parts, spawn: Callable[[Coroutine[Any, Any, None], str], None]) -> None:
+        self._parts = parts
+        self._spawn = spawn
+        self.names = request_names()
+        self.tunnels: set[Tunnel] = set()
+
+    def handle(self, head: RequestHead, client: ClientConnection) -> None:
+        """Perform what was decided about a request."""
+        try:
+            now = self._parts.clock()
+            decision = self._parts.decider.decide(head, now)
+            match decision:
+                case Forward():
+                    self._forward(head, client, decision)
+                case Serve():
+                    self._serve(head, client, decision, now)
+                case StartLogin():
+                    self._spawn(self._start_login(head, client, decision, now), "start a login")
+                case Refuse():
+                    self._respond(decision.error, head, client, decision.rejected)
+                case _:
+                    assert_never(decision)
+        except Exception as error:
+            # Whatever it was, it is not a permission.
+            self._unexpected(error, head, client)
+
+    # Forward.
+
+    def _forward(self, head: RequestHead, client: ClientConnection, decision: Forward) -> None:
+        parts, session, upgrade = self._parts, decision.session, decision.upgrade
+        wire = outgoing(
+            head,
+            host=parts.host or head.noted[b"host"][0],
+            cookies=decision.cookies,
+            identity=b"" if session is None else session.lines,
+            forwarded=parts.forwarded.lines(client.peer, head.noted.get(b"x-forwarded-for")),
+            connection=b"" if upgrade is None else upgrade.lines,
+        )
+        self._send(Exchange(client, head, wire, upgrade, 0 if session is None else session.expires_at))
+
+    def _send(self, exchange: Exchange) -> None:
+        upstream = self._parts.pool.take(exchange)
+        if upstream is None:
+            self._spawn(self._connect(exchange), "connect to the application")
+        else:
+            upstream.begin(exchange)
+
+    async def _connect(self, exchange: Exchange) -> None:
+        try:
+            upstream = await self._parts.pool.connect(self)
+        except UpstreamError as error:
+            self.upstream_failed(exchange, error)
+            return
+        if exchange.client.is_lost:
+            self._parts.pool.put(upstream)
+        elif upstream.transport.is_closing():
+            self.upstream_failed(exchange, UpstreamUnreachable("the connection closed at once"))
+        else:
+            upstream.begin(exchange)
+
+    # What upstream connections report.
+
+    def upstream_failed(self, exchange: Exchange, error: UpstreamError) -> None:
+        self._respond(error, exchange.head, exchange.client, None)
+
+    def upstream_truncated(self, exchange: Exchange, reason: str) -> None:
+        log.event("warning", "upstream.truncated", client=exchange.client.peer, detail=reason)
+
+    def upstream_closed_early(self, exchange: Exchange) -> None:
+        exchange.is_retried = True
+        self._send(exchange)
+
+    def upstream_switches(self, exchange: Exchange, head: bytes, rest: bytes, upstream: asyncio.Transport) -> None:
+        parts, client = self._parts, exchange.client
+        waiting = client.release()
+        client.transport.write(head + rest)
+        if waiting:
+            upstream.write(waiting)
+        ends_at = NEVER
+        if exchange.session_ends_at:
+            ends_at = parts.watch.now + exchange.session_ends_at - parts.clock()
+        idle_seconds = parts.pool.limits.idle_seconds
+        self.tunnels.add(Tunnel(client.transport, upstream, parts.watch, idle_seconds, ends_at, self._tunnel_closed))
+
+    def _tunnel_closed(self, tunnel: Tunnel, reason: str) -> None:
+        self.tunnels.discard(tunnel)
+        log.event("debug", "upgrade.closed", reason=reason)
+
+    # Our own pages.
+
+    def _serve(self, head: RequestHead, client: ClientConnection, decision: Serve, now: float) -> None:
+        def done(body: bytes) -> None:
+            address = self._parts.forwarded.client(client.peer, head.noted.get(b"x-forwarded-for"))
+            asked = Asked(decision.endpoint, head, body, decision.crumbs, decision.session, address, now)
+            self._spawn(self._answer(asked, client, decision.rejected), "serve an endpoint")
+
+        def refuse(error: RequestMalformed) -> None:
+            self._respond(error, head, client, decision.rejected)
+
+        client.collect(BODY_LIMIT_BYTES, done, refuse)
+
+    async def _answer(self, asked: Asked, client: ClientConnection, rejected: str | None) -> None:
+        try:
+            response = await self._parts.endpoints.serve(asked)
+        except PassProxyError as error:
+            self._respond(error, asked.head, client, rejected)
+        except Exception as error:
+            self._unexpected(error, asked.head, client)
+        else:
+            client.respond(response)
+
+    async def _start_login(self, head: RequestHead, client: ClientConnection, decision: StartLogin, now: float) -> None:
+        try:
+            response = await self._parts.endpoints.start(decision.return_to, decision.crumbs, now)
+        except PassProxyError as error:
+            self._respond(error, head, client, decision.rejected, retry_url=decision.return_to)
+        except Exception as error:
+            self._unexpected(error, head, client)
+        else:
+            if decision.rejected is not None:
+                log.event("info", "session.rejected", client=client.peer, reason=decision.rejected)
+                response = response.with_fields((self._parts.endpoints.without_session(),))
+            client.respond(response)
+
+    # Refusals.
+
+    def refuse(self, error: PassProxyError, head: RequestHead | None, client: ClientConnection) -> None:
+        """Answer bytes that are no request."""
+        self._respond(error, head, client, None)
+
+    def _respond(
+        self,
+        error: PassProxyError,
+        head: RequestHead | None,
+        client: ClientConnection,
+        rejected: str | None,
+        retry_url: str | None = None,
+    ) -> None:
+        """The error's public face to the client, its private one to the log, in one line."""
+        request_id = secrets.token_hex(8)
+        level, name = next((level, name) for kind, level, name in _EVENTS if isinstance(error, kind))
+        log.event(
+            level,
+            name,
+            code=error.code,
+            status=error.status,
+            request_id=request_id,
+            client=client.peer,
+            method=None if head is None else log.shown(head.method),
+            path=None if head is None else log.shown(head.path),
+            detail=error.detail or None,
+            session=None if rejected is None else f"rejected: {rejected}",
+        )
+        html = head is None or b"text/html" in (head.value(b"accept") or b"").lower()
+        more = {"login_url": self._parts.origin.url(LOGIN_URL)} if isinstance(error, LoginRequired) else {}
+        retry_url = "/" if retry_url is None and isinstance(error, LoginError) else retry_url
+        response = self._parts.pages.error(error, request_id, html=html, retry_url=retry_url, **more)
+        if rejected is not None:
+            response = response.with_fields((self._parts.endpoints.without_session(),))
+        client.respond(response.closing() if isinstance(error, RequestMalformed) else response)
+
+    def _unexpected(self, error: Exception, head: RequestHead, client: ClientConnection) -> None:
+        log.failure("request.failed", error)
+        if client.party is not None or client.is_lost:
+            client.abort()
+        else:
+            self._respond(PassProxyError(type(error).__name__), head, client, None)
+
+
+#: What the log calls an error, and how loud; the first class that fits.
+_EVENTS: tuple[tuple[type[PassProxyError], Literal["debug", "info", "warning", "error"], str], ...] = (
+    (RequestMalformed, "info", "http.reject"),
+    (LoginError, "warning", "auth.reject"),
+    (UpstreamError, "warning", "upstream.error"),
+    (RequestRefused, "info", "request.refused"),
+    (PassProxyError, "error", "request.failed"),
+)

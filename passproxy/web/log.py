@@ -1,0 +1,105 @@
+"""
+The log: one line an event, for people or for machines.
+
+An event has a name, and fields that are plain values. What a client or an
+identity provider wrote is escaped and cut, so that no line can be forged and
+no terminal commanded. Secrets never get here: callers log codes, names and
+reasons, and no cookie, token, assertion or query.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+#: Longest text of one field; a longer one was made long on purpose.
+FIELD_LIMIT_CHARACTERS = 256
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+_logger = logging.getLogger("passproxy")
+
+
+def event(level: Literal["debug", "info", "warning", "error"], name: str, **fields: object) -> None:
+    """Log one event. Fields that are None are left out."""
+    number = _LEVELS[level]
+    if _logger.isEnabledFor(number):
+        _logger.log(number, name, extra={"fields": {k: v for k, v in fields.items() if v is not None}})
+
+
+def failure(name: str, error: BaseException) -> None:
+    """Log an exception that nobody expected: its type and place, since its text may quote what it met."""
+    _logger.error(name, exc_info=error)
+
+
+def shown(raw: bytes) -> str:
+    """Bytes of a request as text for a field."""
+    return raw.decode("ascii", "backslashreplace")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, (bool, int, float)):
+        return value
+    text = str(value)
+    if len(text) > FIELD_LIMIT_CHARACTERS:
+        text = text[:FIELD_LIMIT_CHARACTERS] + "..."
+    return text if text.isprintable() else text.encode("ascii", "backslashreplace").decode().translate(_CONTROLS)
+
+
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
+
+
+class _Formatter(logging.Formatter):
+    def record_fields(self, record: logging.LogRecord) -> dict[str, object]:
+        fields: dict[str, object] = dict(getattr(record, "fields", {}))
+        if record.name != "passproxy":
+            fields["source"] = record.name.removeprefix("passproxy.")
+        if record.exc_info:
+            # The type and the place, not the text: that may quote what it failed on.
+            kind, _, trace = record.exc_info
+            while trace is not None and trace.tb_next is not None:
+                trace = trace.tb_next
+            where = "" if trace is None else f" in {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"
+            fields["exception"] = f"{kind.__name__ if kind else 'unknown'}{where}"
+        return {name: _plain(value) for name, value in fields.items()}
+
+
+class TextFormatter(_Formatter):
+    """`12:03:44 warning auth.rejected code=PP-SAML-AUDIENCE ...`"""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        text = " ".join(f"{name}={_quoted(value)}" for name, value in self.record_fields(record).items())
+        return f"{time} {record.levelname.lower():7} {_plain(record.getMessage())} {text}".rstrip()
+
+
+class JsonFormatter(_Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": _plain(record.getMessage()),
+            **self.record_fields(record),
+        }
+        return json.dumps(line)
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    return json.dumps(text) if any(c in text for c in ' "=') or not text else text
+
+
+def set_up(style: Literal["text", "json"], level: Literal["debug", "info", "warning", "error"]) -> None:
+    """Send our own events to standard error, and nothing of anybody else's below a warning."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    _logger.handlers[:] = [handler]
+    _logger.setLevel(_LEVELS[level])
+    _logger.propagate = False
+    # Authlib writes the code verifier at debug level, aiohttp whole URLs.
+    for name in ("authlib", "aiohttp", "asyncio"):
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,0 +1,154 @@
+"""
+Every response that PassProxy itself writes: pages, problems, redirects, documents.
+
+A `Response` is a value; connection.py puts it on the wire. None is cached, none
+can be framed, none loads anything from anywhere, and nothing of the request
+appears in one. Which response is right is decided by the callers.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+
+from passproxy.core.errors import IdpUnavailable, Overloaded, PassProxyError, UpgradeVersion
+from passproxy.core.http1 import METHODS
+
+#: What a browser or a script waits before it asks again when something here is down.
+RETRY_SECONDS = 10
+
+Field = tuple[str, str]
+
+_COMMON: tuple[Field, ...] = (
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+)
+
+
+def _phrase(status: int) -> bytes:
+    try:
+        return HTTPStatus(status).phrase.encode()
+    except ValueError:
+        return b""
+
+
+#: The application's own reason phrases are not copied: HTTP/2 dropped them, and one
+#: more text of an application is one more that could be misread.
+STATUS_LINES: Mapping[int, bytes] = {
+    status: b"HTTP/1.1 %d %s\r\n" % (status, _phrase(status)) for status in range(100, 600)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A complete answer. `closes` says that the connection must not be used again."""
+
+    status: int
+    fields: tuple[Field, ...] = ()
+    body: bytes = b""
+    closes: bool = False
+
+    def with_fields(self, fields: Iterable[Field]) -> Response:
+        """With further fields; one that is there already is replaced, but for Set-Cookie."""
+        added = tuple(fields)
+        named = {name for name, _ in added if name != "Set-Cookie"}
+        return replace(self, fields=(*(field for field in self.fields if field[0] not in named), *added))
+
+    def closing(self) -> Response:
+        return replace(self, closes=True)
+
+    def wire(self, *, with_body: bool, closes: bool) -> bytes:
+        """The bytes to send; without the body for HEAD."""
+        lines = [STATUS_LINES[self.status]]
+        lines += [f"{name}: {value}\r\n".encode("latin-1") for name, value in self.fields]
+        lines.append(b"Content-Length: %d\r\n" % len(self.body))
+        if closes or self.closes:
+            lines.append(b"Connection: close\r\n")
+        lines.append(b"\r\n")
+        if with_body:
+            lines.append(self.body)
+        return b"".join(lines)
+
+
+def redirect(location: str, *, status: int = 303) -> Response:
+    """To another page, with GET (RFC 9700, 4.12 asks for 303 after a POST)."""
+    return Response(status, (*_COMMON, ("Location", location)))
+
+
+def document(content_type: str, body: bytes, *, status: int = 200) -> Response:
+    return Response(status, (*_COMMON, ("Content-Type", content_type)), body)
+
+
+def as_json(value: Any, *, status: int = 200, content_type: str = "application/json") -> Response:
+    return document(content_type, json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), status=status)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What appears on every page: the domain, and where to find help."""
+
+    domain: str
+    support_url: str | None
+    footer: str
+
+
+class Pages:
+    """Renders the templates of this package. All of them are checked when it is made."""
+
+    def __init__(self, look: Look) -> None:
+        folder = files("passproxy.web") / "pages"
+        sources = {item.name: item.read_text("utf-8") for item in folder.iterdir() if item.is_file()}
+        environment = jinja2.Environment(
+            loader=jinja2.DictLoader(sources), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+        )
+        self._templates = {name: environment.get_template(name) for name in sources if name.endswith(".html")}
+        self._look = {"domain": look.domain, "support_url": look.support_url, "footer": look.footer}
+        # The one style element is allowed by its hash; nothing else is allowed at all.
+        probe = self._templates["logged_out.html"].render(**self._look)
+        style = probe.partition("<style>")[2].partition("</style>")[0]
+        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+        self._policy = f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'; base-uri 'none'"
+
+    def page(self, template: str, *, status: int = 200, form: bool = False, **values: object) -> Response:
+        """A page; `form` says that it may post to ourselves."""
+        text = self._templates[template].render(**self._look, status=status, **values)
+        policy = self._policy + ("; form-action 'self'" if form else "; form-action 'none'")
+        response = document("text/html; charset=utf-8", text.encode(), status=status)
+        return response.with_fields((("Content-Security-Policy", policy), ("X-Frame-Options", "DENY")))
+
+    def error(
+        self, error: PassProxyError, request_id: str, *, html: bool, retry_url: str | None, **more: object
+    ) -> Response:
+        """
+        The public face of an error, as a page or as a problem (RFC 9457).
+
+        `more` are further members of the problem, such as `login_url`.
+        """
+        face: dict[str, Any] = {"title": error.title, "code": error.code, "hint": error.hint, "request_id": request_id}
+        if html:
+            response = self.page(
+                "error.html", status=error.status, sentence=error.sentence, retry_url=retry_url, **face
+            )
+        else:
+            problem = {"type": "about:blank", "status": error.status, "detail": error.sentence, **face, **more}
+            response = as_json(problem, status=error.status, content_type="application/problem+json")
+        return response.with_fields(_fields_of(error))
+
+
+def _fields_of(error: PassProxyError) -> tuple[Field, ...]:
+    if isinstance(error, UpgradeVersion):
+        return (("Sec-WebSocket-Version", "13"),)
+    if isinstance(error, (IdpUnavailable, Overloaded)):
+        return (("Retry-After", str(RETRY_SECONDS)),)
+    if error.status == 405:
+        return (("Allow", ", ".join(sorted(method.decode() for method in METHODS))),)
+    return ()

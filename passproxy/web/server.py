@@ -1,0 +1,131 @@
+"""
+Listening, counting, draining.
+
+Accepts connections up to a limit, runs what has no connection of its own in
+one task group (so that no task is lost and each has a name), and on the way
+out lets exchanges finish within a limit. Knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from passproxy.web import log
+from passproxy.web.connection import ClientConnection
+from passproxy.web.gateway import Gateway
+from passproxy.web.watch import Watch
+
+#: Client connections at a time. One takes about 8 KiB idle, and two descriptors
+#: (its own and its upstream's) while it works.
+CONNECTION_LIMIT = 8192
+
+#: For exchanges under way when told to stop; systemd kills after 90 s by default.
+DRAIN_SECONDS = 30.0
+
+#: Accepted by the kernel and not yet by us.
+BACKLOG = 1024
+
+_BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
+
+class Server:
+    """One listener and its connections. Use `run`."""
+
+    def __init__(self, listen: str, watch: Watch) -> None:
+        self._listen = listen
+        self._watch = watch
+        self._connections: set[ClientConnection] = set()
+        self._empty = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Run something in the background. It must not raise; if it does, that is logged."""
+        if self._tasks is None:
+            work.close()
+        else:
+            self._tasks.create_task(_guarded(work, name), name=name)
+
+    async def run(self, gateway: Gateway, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+        """
+        Serve until `stop`, then drain. `ready` is told the address, with the real port.
+
+        Raises:
+            OSError: the address cannot be listened on.
+        """
+
+        def connection() -> asyncio.Protocol:
+            if len(self._connections) >= CONNECTION_LIMIT:
+                return _Busy()
+            client = ClientConnection(gateway, self._watch, self._gone)
+            self._connections.add(client)
+            return client
+
+        async with asyncio.TaskGroup() as self._tasks:
+            listener = await self._listening(connection)
+            sweep = self._tasks.create_task(self._watch.run(), name="sweep time limits")
+            ready(_address(listener, self._listen))
+            await stop.wait()
+            listener.close()
+            await self._drain(gateway)
+            sweep.cancel()
+            self._tasks = None
+
+    async def _listening(self, factory: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+        if self._listen.startswith("unix:"):
+            path = self._listen.removeprefix("unix:")
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+            server = await loop.create_unix_server(factory, path, backlog=BACKLOG)
+            # The web server in front runs as another user of the same group.
+            os.chmod(path, 0o660)
+            return server
+        host, _, port = self._listen.rpartition(":")
+        return await loop.create_server(factory, host.strip("[]"), int(port), backlog=BACKLOG)
+
+    def _gone(self, client: ClientConnection) -> None:
+        self._connections.discard(client)
+        if not self._connections:
+            self._empty.set()
+
+    async def _drain(self, gateway: Gateway) -> None:
+        for client in list(self._connections):
+            client.finish()
+        for tunnel in list(gateway.tunnels):
+            tunnel.abort("shutting down")
+        if self._connections:
+            self._empty.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await self._empty.wait()
+        if self._connections:
+            log.event("warning", "server.drain_cut", connections=len(self._connections))
+        for client in list(self._connections):
+            client.abort()
+        await asyncio.sleep(0)
+
+
+async def _guarded(work: Coroutine[Any, Any, None], name: str) -> None:
+    try:
+        await work
+    except Exception as error:
+        log.failure(f"task.failed ({name})", error)
+
+
+def _address(listener: asyncio.Server, listen: str) -> str:
+    if listen.startswith("unix:"):
+        return listen
+    host, port = listener.sockets[0].getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class _Busy(asyncio.Protocol):
+    """One connection too many."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.write(_BUSY)  # type: ignore[attr-defined] # a stream's transport
+        transport.close()

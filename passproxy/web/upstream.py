@@ -1,0 +1,441 @@
+"""
+The application's side: a pool of connections, and on each one exchange at a time.
+
+An `UpstreamConnection` writes a request, takes the body as a `Sink`, reads the
+answer and writes it to the client as it comes, with flow control both ways;
+nothing is buffered whole. A connection is used again only when request and
+answer both ended where they said they would. What the request says was settled
+before (headers.py); who may ask, decision.py knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from passproxy.core.body import LAST_CHUNK, BodyReader, body_reader, chunk
+from passproxy.core.cookies import CookieNames
+from passproxy.core.errors import (
+    RequestMalformed,
+    UpstreamError,
+    UpstreamMalformed,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from passproxy.core.http1 import (
+    ANSWER_HEAD_LIMIT_BYTES,
+    CHUNKED,
+    UNTIL_CLOSE,
+    AnswerHead,
+    NameTable,
+    RequestHead,
+    answer_head,
+)
+from passproxy.core.upgrade import Upgrade
+from passproxy.web.connection import ClientConnection
+from passproxy.web.responses import STATUS_LINES
+from passproxy.web.watch import NEVER, Watch
+
+#: How long an idle connection is kept. Servers that close sooner are noticed at once;
+#: only a request that meets the closing on its way is at risk, and see below.
+IDLE_SECONDS = 15.0
+
+#: A request that must not be sent twice takes no connection that was idle for longer:
+#: the application could just be closing it (RFC 9110, 9.2.2 forbids the retry).
+FRESH_SECONDS = 1.0
+
+#: Idle connections kept; more were only needed for a moment.
+IDLE_LIMIT = 256
+
+#: Interim answers (1xx) to one request; 100 and 103 come once or twice.
+INTERIM_LIMIT = 16
+
+#: Methods that may be sent again when a kept connection closes before any answer.
+_REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
+
+
+class Exchange:
+    """One request on its way to the application, and who waits for the answer."""
+
+    __slots__ = ("client", "head", "is_retried", "session_ends_at", "upgrade", "wire")
+
+    def __init__(
+        self, client: ClientConnection, head: RequestHead, wire: bytes, upgrade: Upgrade | None, session_ends_at: int
+    ) -> None:
+        self.client = client
+        self.head = head
+        self.wire = wire
+        self.upgrade = upgrade
+        self.session_ends_at = session_ends_at
+        self.is_retried = False
+
+    @property
+    def is_repeatable(self) -> bool:
+        return self.head.body == 0 and self.head.method in _REPEATABLE and self.upgrade is None
+
+
+class Owner(Protocol):
+    """What an upstream connection reports to: the gateway."""
+
+    def upstream_failed(self, exchange: Exchange, error: UpstreamError) -> None:
+        """No answer was begun, and none will be."""
+
+    def upstream_truncated(self, exchange: Exchange, reason: str) -> None:
+        """An answer was begun and cannot be completed; the client's connection is cut already."""
+
+    def upstream_closed_early(self, exchange: Exchange) -> None:
+        """A kept connection closed before any answer; the exchange may be sent again."""
+
+    def upstream_switches(self, exchange: Exchange, head: bytes, rest: bytes, upstream: asyncio.Transport) -> None:
+        """The application accepted the upgrade; its transport is handed over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    connect_seconds: float
+    response_seconds: float
+    idle_seconds: float
+
+
+class UpstreamPool:
+    """The connections to one application. `open_transport` dials it."""
+
+    def __init__(
+        self,
+        dial: Callable[[Callable[[], asyncio.Protocol]], object],
+        limits: Limits,
+        names: NameTable,
+        cookies: CookieNames,
+        watch: Watch,
+    ) -> None:
+        self._dial = dial
+        self.limits = limits
+        self.names = names
+        self.cookies = cookies
+        self.watch = watch
+        self._idle: deque[UpstreamConnection] = deque()
+
+    def take(self, exchange: Exchange) -> UpstreamConnection | None:
+        """An idle connection that suits this exchange; the most recently used one is the surest to be alive."""
+        if not self._idle or exchange.is_retried:
+            return None
+        newest = self._idle[-1]
+        if newest.idle_since < self.watch.now - FRESH_SECONDS and not exchange.is_repeatable:
+            return None
+        return self._idle.pop()
+
+    async def connect(self, owner: Owner) -> UpstreamConnection:
+        """
+        A new connection.
+
+        Raises:
+            UpstreamUnreachable, UpstreamTimeout
+        """
+        try:
+            async with asyncio.timeout(self.limits.connect_seconds):
+                _, protocol = await self._dial(lambda: UpstreamConnection(self, owner))  # type: ignore[misc] # asyncio's create_*connection
+        except TimeoutError:
+            raise UpstreamTimeout(f"no connection within {self.limits.connect_seconds} s") from None
+        except OSError as error:
+            raise UpstreamUnreachable(f"{type(error).__name__}: {error.strerror or error}") from error
+        return cast(UpstreamConnection, protocol)
+
+    def put(self, connection: UpstreamConnection) -> None:
+        """Keep a connection for the next exchange."""
+        if len(self._idle) >= IDLE_LIMIT:
+            connection.transport.close()
+            return
+        self._idle.append(connection)
+
+    def discard(self, connection: UpstreamConnection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    def close(self) -> None:
+        while self._idle:
+            self._idle.pop().transport.close()
+
+
+class UpstreamConnection(asyncio.Protocol):
+    """One connection to the application; Sink and Party of the exchange under way."""
+
+    __slots__ = (
+        "_answer",
+        "_body",
+        "_buffer",
+        "_chunks_answer",
+        "_exchange",
+        "_interims",
+        "_keeps_client",
+        "_owner",
+        "_pool",
+        "_sent",
+        "_was_used",
+        "deadline",
+        "has_begun",
+        "idle_since",
+        "transport",
+    )
+
+    def __init__(self, pool: UpstreamPool, owner: Owner) -> None:
+        self._pool = pool
+        self._owner = owner
+        self._exchange: Exchange | None = None
+        self._buffer = b""
+        self._answer: AnswerHead | None = None
+        self._body: BodyReader | None = None
+        self._chunks_answer = False
+        self._keeps_client = True
+        self._interims = 0
+        self._sent = False  # the request, its body included
+        self._was_used = False
+        self.has_begun = False
+        self.idle_since = 0.0
+        self.deadline = NEVER
+        self.transport: asyncio.Transport = None  # type: ignore[assignment] # set by connection_made, before anything else
+
+    def begin(self, exchange: Exchange) -> None:
+        """Send a request; its body follows through `content` and `ended`."""
+        self._exchange = exchange
+        self._answer = None
+        self._interims = 0
+        self.has_begun = False
+        client = exchange.client
+        client.party = self
+        self.transport.write(exchange.wire)
+        if exchange.head.body:
+            self._sent = False
+            self.deadline = NEVER
+            client.stream_to(self)
+        else:
+            self._sent = True
+            self.deadline = self._pool.watch.now + self._pool.limits.response_seconds
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._pool.watch.watched.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self.transport.abort()  # nobody asked: whatever this is belongs to no request
+        elif self._body is not None:
+            self._relay(exchange, data)
+        else:
+            self._head_received(exchange, data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._pool.watch.watched.discard(self)
+        exchange = self._exchange
+        if exchange is None:
+            self._pool.discard(self)
+            return
+        answer = self._answer
+        if answer is not None and answer.body == UNTIL_CLOSE and exc is None:
+            self._complete(exchange)
+        elif self.has_begun:
+            self._truncate(exchange, "the connection ended before the answer did")
+        elif self._was_used and exchange.is_repeatable and not self._buffer:
+            self._exchange = exchange.client.party = None
+            self._owner.upstream_closed_early(exchange)
+        else:
+            self._fail(exchange, UpstreamUnreachable("the connection ended before an answer began"))
+
+    def pause_writing(self) -> None:
+        """The application reads slower than the client sends."""
+        if self._exchange is not None:
+            self.deadline = self._pool.watch.now + self._pool.limits.idle_seconds
+            self._exchange.client.pause_reading()
+
+    def resume_writing(self) -> None:
+        if self._exchange is not None:
+            self.deadline = NEVER
+            self._exchange.client.resume_reading()
+
+    def expire(self) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            self.transport.close()
+        elif self.has_begun:
+            self._truncate(exchange, "no byte of the answer within the idle time")
+        else:
+            self._fail(exchange, UpstreamTimeout("no answer within the response time"))
+
+    # Sink: the body of the request.
+
+    def content(self, pieces: list[bytes]) -> None:
+        exchange = self._exchange
+        if exchange is None or self.transport.is_closing():
+            return
+        if exchange.head.body == CHUNKED:
+            pieces = [part for piece in pieces for part in chunk(piece)]
+        self.transport.writelines(pieces)
+
+    def ended(self) -> None:
+        exchange = self._exchange
+        if exchange is None:
+            return
+        if exchange.head.body == CHUNKED:
+            self.transport.write(LAST_CHUNK)
+        self._sent = True
+        if self._answer is None:
+            self.deadline = self._pool.watch.now + self._pool.limits.response_seconds
+
+    # Party: the client's side of the answer.
+
+    def client_lost(self) -> None:
+        # Half a request or half an answer: this connection serves nobody any more.
+        self._exchange = None
+        self.transport.abort()
+
+    def pause(self) -> None:
+        self.deadline = NEVER  # the client's own limit runs now
+        if not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        self.deadline = self._pool.watch.now + self._pool.limits.idle_seconds
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    # The answer.
+
+    def _head_received(self, exchange: Exchange, data: bytes) -> None:
+        if self._buffer:
+            data = self._buffer + data
+        end = data.find(b"\r\n\r\n")
+        if end < 0 or end > ANSWER_HEAD_LIMIT_BYTES:
+            self._buffer = data
+            if len(data) > ANSWER_HEAD_LIMIT_BYTES:
+                self._fail(exchange, UpstreamMalformed(f"a head above {ANSWER_HEAD_LIMIT_BYTES} bytes"))
+            return
+        self._buffer = b""
+        try:
+            answer = answer_head(data[: end + 2], self._pool.names, exchange.head.method)
+            rest = data[end + 4 :]
+            if answer.status < 200:
+                self._interim(exchange, answer, rest)
+            else:
+                self._begin_answer(exchange, answer, rest)
+        except UpstreamMalformed as error:
+            self._fail(exchange, error)
+
+    def _interim(self, exchange: Exchange, answer: AnswerHead, rest: bytes) -> None:
+        """RFC 9110, 15.2: 103 is passed on, the others end here; 101 ends the exchange."""
+        if answer.status == 101:
+            self._switch(exchange, answer, rest)
+            return
+        self._interims += 1
+        if self._interims > INTERIM_LIMIT:
+            raise UpstreamMalformed(f"more than {INTERIM_LIMIT} interim answers")
+        if answer.status == 103 and exchange.head.version == 1:
+            exchange.client.transport.write(
+                STATUS_LINES[103] + b"".join(line + b"\r\n" for line in answer.lines) + b"\r\n"
+            )
+        if rest:
+            self._head_received(exchange, rest)
+
+    def _switch(self, exchange: Exchange, answer: AnswerHead, rest: bytes) -> None:
+        if exchange.upgrade is None or not exchange.upgrade.is_accepted_by(answer):
+            raise UpstreamMalformed("a 101 that nobody asked for, or for another protocol")
+        self._exchange = None
+        self._pool.watch.watched.discard(self)
+        lines = (STATUS_LINES[101], *(line + b"\r\n" for line in self._lines(answer)), exchange.upgrade.lines)
+        if exchange.upgrade.accept is not None:
+            lines += (b"Sec-WebSocket-Accept: " + exchange.upgrade.accept + b"\r\n",)
+        self._owner.upstream_switches(exchange, b"".join(lines) + b"\r\n", rest, self.transport)
+
+    def _lines(self, answer: AnswerHead) -> list[bytes]:
+        """The lines that may pass; a cookie of ours set by the application may not (session fixation)."""
+        cookies = answer.noted.get(b"set-cookie")
+        if cookies is None or not any(map(self._pool.cookies.is_set_by, cookies)):
+            return answer.lines
+        is_set_by = self._pool.cookies.is_set_by
+        return [
+            line
+            for line in answer.lines
+            if line[:11].lower() != b"set-cookie:" or not is_set_by(line[11:].strip(b" \t"))
+        ]
+
+    def _begin_answer(self, exchange: Exchange, answer: AnswerHead, rest: bytes) -> None:
+        client = exchange.client
+        framing, keeps = b"", client.keeps_alive and exchange.upgrade is None
+        self._chunks_answer = answer.body < 0 and exchange.head.version == 1
+        if self._chunks_answer:
+            framing = b"Transfer-Encoding: chunked\r\n"
+        elif answer.body < 0:
+            keeps = False  # HTTP/1.0 knows no chunks: the end of the connection ends the body
+        if not keeps:
+            framing += b"Connection: close\r\n"
+        lines = self._lines(answer)
+        parts = [STATUS_LINES[answer.status], b"\r\n".join(lines), b"\r\n" if lines else b"", framing, b"\r\n"]
+        self._answer = answer
+        self._keeps_client = keeps
+        self.has_begun = True
+        self.deadline = self._pool.watch.now + self._pool.limits.idle_seconds
+        if answer.body == 0:
+            client.transport.write(b"".join(parts))
+            self._complete(exchange, rest)
+            return
+        self._body = body_reader(answer.body)
+        if 0 < answer.body == len(rest):
+            # The usual small answer, whole in one read: one write.
+            parts.append(rest)
+            client.transport.write(b"".join(parts))
+            self._complete(exchange)
+            return
+        client.transport.write(b"".join(parts))
+        if rest:
+            self._relay(exchange, rest)
+
+    def _relay(self, exchange: Exchange, data: bytes) -> None:
+        body = cast(BodyReader, self._body)
+        try:
+            pieces = body.feed(data)
+        except RequestMalformed as error:
+            self._truncate(exchange, error.detail)
+            return
+        # pause() may be called by the write below and must have the last word.
+        self.deadline = self._pool.watch.now + self._pool.limits.idle_seconds
+        if self._chunks_answer:
+            pieces = [part for piece in pieces for part in chunk(piece)]
+            if body.complete:
+                pieces.append(LAST_CHUNK)
+        if len(pieces) == 1:
+            exchange.client.transport.write(pieces[0])
+        elif pieces:
+            exchange.client.transport.writelines(pieces)
+        if body.complete and self._exchange is exchange:
+            self._complete(exchange, body.rest)
+
+    def _complete(self, exchange: Exchange, rest: bytes = b"") -> None:
+        """The answer is whole."""
+        if self._chunks_answer and self._answer is not None and self._answer.body == UNTIL_CLOSE:
+            exchange.client.transport.write(LAST_CHUNK)
+        answer, keeps = self._answer, self._keeps_client
+        self._exchange = self._body = self._answer = None
+        if answer is not None and answer.keep_alive and self._sent and not rest and not self.transport.is_closing():
+            self._was_used = True
+            self.idle_since = self._pool.watch.now
+            self.deadline = self.idle_since + IDLE_SECONDS
+            self._pool.put(self)
+        else:
+            self.deadline = NEVER
+            self.transport.abort()
+        exchange.client.answered(keep_alive=keeps)
+
+    def _fail(self, exchange: Exchange, error: UpstreamError) -> None:
+        self._exchange = exchange.client.party = None
+        self.transport.abort()
+        self._owner.upstream_failed(exchange, error)
+
+    def _truncate(self, exchange: Exchange, reason: str) -> None:
+        self._exchange = exchange.client.party = None
+        self.transport.abort()
+        exchange.client.abort()
+        self._owner.upstream_truncated(exchange, reason)
