@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from passproxy.core.http1 import DROP, KEEP, NameTable, RequestHead, Treatment, connection_options
+from passproxy.core.http1 import CHUNKED, DROP, KEEP, NameTable, RequestHead, Treatment, connection_options
 from passproxy.core.identity import Identity
 
 # RFC 9110, 7.6.1, and what older proxies used.
@@ -63,6 +63,8 @@ _VERSION_FIELDS = frozenset(
     b"server x-powered-by x-powered-by-plesk x-aspnet-version x-aspnetmvc-version x-php-version x-generator "
     b"x-owa-version microsoftsharepointteamservices liferay-portal x-jenkins x-hudson".split()
 )
+
+_METHOD_OVERRIDES = frozenset(b"x-http-method-override x-method-override x-http-method".split())
 
 _NOT_ALPHANUMERIC = re.compile(rb"[^a-z0-9]+")
 
@@ -143,6 +145,16 @@ def without_nominated(lines: list[bytes], connection: Iterable[bytes]) -> list[b
     return [line for line in lines if line.partition(b":")[0].lower() not in named]
 
 
+def without_overrides(lines: list[bytes]) -> list[bytes]:
+    """
+    Drop the lines with which some applications let a request change its method.
+
+    For public paths: what is public for GET is not public for the DELETE that
+    such a field makes of it.
+    """
+    return [line for line in lines if normal_form(line.partition(b":")[0]) not in _METHOD_OVERRIDES]
+
+
 def identity_lines(identity: Identity, expires_at: int, separator: str) -> bytes:
     """The identity header lines of a session, each ending with CRLF."""
     fields = [
@@ -166,9 +178,9 @@ def outgoing(
     First the lines that may pass, as they arrived; then, where no client can
     reach them, what PassProxy asserts: `identity` and `forwarded` are lines
     that end with CRLF, `connection` those of an upgrade, `cookies` the values
-    that are left without ours.
+    that are left without ours. No `identity` means a public path.
     """
-    lines = head.lines
+    lines = head.lines if identity else without_overrides(head.lines)
     options = head.noted.get(b"connection")
     if options is not None:
         lines = without_nominated(lines, options)
@@ -177,5 +189,7 @@ def outgoing(
         parts += (b"\r\n".join(lines), b"\r\n")
     for value in cookies:
         parts += (b"Cookie: ", value, b"\r\n")
+    if head.body == CHUNKED:
+        connection += b"Transfer-Encoding: chunked\r\n"
     parts += (connection, identity, forwarded, b"\r\n")
     return b"".join(parts)

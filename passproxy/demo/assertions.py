@@ -186,7 +186,8 @@ def sign(
     Put an enveloped signature right after the element's Issuer; returns that `ds:Signature`.
 
     An Assertion is signed before the Response around it, whose digest covers the
-    inner signature.
+    inner signature. lxml does not find all that xmlsec made by its name: parse the
+    serialized document again before searching in a signature.
     """
     signature = xmlsec.template.create(element, xmlsec.constants.TransformExclC14N, algorithm, ns="ds")
     issuer = element.find(f"{{{SAML}}}Issuer")
@@ -194,25 +195,12 @@ def sign(
     reference = xmlsec.template.add_reference(signature, digest, uri=f"#{element.get('ID')}")
     xmlsec.template.add_transform(reference, xmlsec.constants.TransformEnveloped)
     xmlsec.template.add_transform(reference, xmlsec.constants.TransformExclC14N)
-    _sign_template(element, signature, key_pem, certificate_pem)
-    return signature
-
-
-def resign(element: etree._Element, key_pem: bytes, certificate_pem: bytes) -> None:
-    """Fill digests and signature value of the element's own `ds:Signature` again, as it stands."""
-    signature = element.find(f"{{{DS}}}Signature")
-    if signature is None:
-        raise ValueError("the element has no signature")
-    _sign_template(element, signature, key_pem, certificate_pem)
-
-
-def _sign_template(element: etree._Element, signature: etree._Element, key_pem: bytes, certificate_pem: bytes) -> None:
     xmlsec.tree.add_ids(element, ["ID"])
     context = xmlsec.SignatureContext()
     context.key = xmlsec.Key.from_memory(key_pem, xmlsec.constants.KeyDataFormatPem)
     context.sign(signature)
-    if signature.find(f"{{{DS}}}KeyInfo") is None:
-        signature.insert(2, _key_info(certificate_pem))
+    signature.append(_key_info(certificate_pem))
+    return signature
 
 
 def _key_info(certificate_pem: bytes) -> etree._Element:

@@ -91,6 +91,10 @@ class Logins:
         session = self._sessions.begin(identity, authentication, now)
         return Finished(session, self._sessions.seal(session), pending.return_to, self._pending.cookie_name(login_id))
 
+    def cookie_name(self, login_id: str) -> str:
+        """The name of the cookie of a login with this id."""
+        return self._pending.cookie_name(login_id)
+
     def _use(self, pending: PendingLogin, now: float) -> None:
         """Each login id once (in this process), before anything is asked of the provider."""
         login_id = pending.login_id

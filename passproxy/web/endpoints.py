@@ -17,7 +17,10 @@ from passproxy.core.errors import (
     CallbackMalformed,
     EndpointMethod,
     EndpointUnknown,
+    IdpUnavailable,
+    LoginError,
     LoginRequired,
+    PassProxyError,
 )
 from passproxy.core.http1 import RequestHead
 from passproxy.core.pending import LOGIN_LIMIT_SECONDS
@@ -92,6 +95,19 @@ class Endpoints:
     def without_session(self) -> Field:
         """Expires the session cookie."""
         return ("Set-Cookie", self._names.expire(self._names.session))
+
+    def after_error(self, asked: Asked, error: PassProxyError) -> tuple[Field, ...]:
+        """A login that was refused is over: its cookie goes, unless the same answer may be tried again."""
+        if asked.endpoint != self._logins.provider.callback_path or not isinstance(error, LoginError):
+            return ()
+        if isinstance(error, IdpUnavailable):
+            return ()
+        with contextlib.suppress(CallbackMalformed):
+            login_id = self._callback_fields(asked).get(self._logins.provider.login_id_field, "")
+            name = self._logins.cookie_name(login_id)
+            if name.encode("utf-8", "replace") in asked.crumbs.logins:
+                return (self._expired_login(name),)
+        return ()
 
     def _published(self, asked: Asked) -> Response:
         if asked.endpoint == "health":

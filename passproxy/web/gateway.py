@@ -32,7 +32,7 @@ from passproxy.core.urls import Origin
 from passproxy.web import log
 from passproxy.web.connection import ClientConnection
 from passproxy.web.endpoints import BODY_LIMIT_BYTES, LOGIN_URL, Asked, Endpoints
-from passproxy.web.responses import Pages
+from passproxy.web.responses import Field, Pages
 from passproxy.web.tunnel import Tunnel
 from passproxy.web.upstream import Exchange, UpstreamPool
 from passproxy.web.watch import NEVER, Watch
@@ -148,7 +148,7 @@ class Gateway:
 
     def _serve(self, head: RequestHead, client: ClientConnection, decision: Serve, now: float) -> None:
         def done(body: bytes) -> None:
-            address = self._parts.forwarded.client(client.peer, head.noted.get(b"x-forwarded-for"))
+            address = self._address(head, client)
             asked = Asked(decision.endpoint, head, body, decision.crumbs, decision.session, address, now)
             self._spawn(self._answer(asked, client, decision.rejected), "serve an endpoint")
 
@@ -161,7 +161,7 @@ class Gateway:
         try:
             response = await self._parts.endpoints.serve(asked)
         except PassProxyError as error:
-            self._respond(error, asked.head, client, rejected)
+            self._respond(error, asked.head, client, rejected, fields=self._parts.endpoints.after_error(asked, error))
         except Exception as error:
             self._unexpected(error, asked.head, client)
         else:
@@ -176,7 +176,7 @@ class Gateway:
             self._unexpected(error, head, client)
         else:
             if decision.rejected is not None:
-                log.event("info", "session.rejected", client=client.peer, reason=decision.rejected)
+                log.event("info", "session.rejected", client=self._address(head, client), reason=decision.rejected)
                 response = response.with_fields((self._parts.endpoints.without_session(),))
             client.respond(response)
 
@@ -192,7 +192,9 @@ class Gateway:
         head: RequestHead | None,
         client: ClientConnection,
         rejected: str | None,
+        *,
         retry_url: str | None = None,
+        fields: tuple[Field, ...] = (),
     ) -> None:
         """The error's public face to the client, its private one to the log, in one line."""
         request_id = secrets.token_hex(8)
@@ -203,7 +205,7 @@ class Gateway:
             code=error.code,
             status=error.status,
             request_id=request_id,
-            client=client.peer,
+            client=self._address(head, client),
             method=None if head is None else log.shown(head.method),
             path=None if head is None else log.shown(head.path),
             detail=error.detail or None,
@@ -214,8 +216,15 @@ class Gateway:
         retry_url = "/" if retry_url is None and isinstance(error, LoginError) else retry_url
         response = self._parts.pages.error(error, request_id, html=html, retry_url=retry_url, **more)
         if rejected is not None:
-            response = response.with_fields((self._parts.endpoints.without_session(),))
-        client.respond(response.closing() if isinstance(error, RequestMalformed) else response)
+            fields = (*fields, self._parts.endpoints.without_session())
+        response = response.with_fields(fields)
+        # What follows a refused upgrade may be meant for the other protocol.
+        closes = isinstance(error, RequestMalformed) or (head is not None and b"upgrade" in head.noted)
+        client.respond(response.closing() if closes else response)
+
+    def _address(self, head: RequestHead | None, client: ClientConnection) -> str:
+        values = None if head is None else head.noted.get(b"x-forwarded-for")
+        return self._parts.forwarded.client(client.peer, values)
 
     def _unexpected(self, error: Exception, head: RequestHead, client: ClientConnection) -> None:
         log.failure("request.failed", error)

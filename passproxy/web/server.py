@@ -19,7 +19,7 @@ from passproxy.web.connection import ClientConnection
 from passproxy.web.gateway import Gateway
 from passproxy.web.watch import Watch
 
-#: Client connections at a time. One takes about 8 KiB idle, and two descriptors
+#: Client connections at a time, tunnels included. One takes about 8 KiB idle, and two descriptors
 #: (its own and its upstream's) while it works.
 CONNECTION_LIMIT = 8192
 
@@ -58,7 +58,7 @@ class Server:
         """
 
         def connection() -> asyncio.Protocol:
-            if len(self._connections) >= CONNECTION_LIMIT:
+            if len(self._connections) + len(gateway.tunnels) >= CONNECTION_LIMIT:
                 return _Busy()
             client = ClientConnection(gateway, self._watch, self._gone)
             self._connections.add(client)

@@ -144,7 +144,7 @@ def _header(document: bytes) -> _Header:
     algorithm, kid = members.get("alg"), members.get("kid")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise AlgorithmRefused(f"signed with {quoted(algorithm)}")
-    if not isinstance(kid, str | None):
+    if "kid" in members and not isinstance(kid, str):
         raise IdTokenMalformed("the key id is not text")
     if found := [name for name in _UNSUPPORTED_MEMBERS if name in members]:
         raise IdTokenMalformed(f"header member {found[0]} is not supported")

@@ -246,8 +246,6 @@ def _guard_signature(signature: etree._Element, parent_id: str) -> None:
     ):
         # ds:Object and what it can carry (manifests, a parked assertion) end here.
         raise StructureRefused("the signature has other parts than SignedInfo, SignatureValue and KeyInfo")
-    if len(_decoded(signature[1])) not in _SIGNATURE_BYTES:
-        raise SignatureRefused("the signature value is empty or of an impossible length")
     if len(names) == 3:
         _guard_key_info(signature[2])
     info = signature[0]
@@ -258,6 +256,8 @@ def _guard_signature(signature: etree._Element, parent_id: str) -> None:
     if info[1].get("Algorithm") not in SIGNATURE_ALGORITHMS or len(info[1]):
         raise AlgorithmRefused("the signature algorithm is not RSA or ECDSA with SHA-256, SHA-384 or SHA-512")
     _guard_reference(info[2], parent_id)
+    if len(_decoded(signature[1])) not in _SIGNATURE_BYTES:
+        raise SignatureRefused("the signature value is empty or of an impossible length")
 
 
 def _guard_key_info(key_info: etree._Element) -> None:
