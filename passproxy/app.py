@@ -74,16 +74,12 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[str], 
     )
     pages = Pages(Look(settings.domain, settings.support.url, settings.support.footer))
     state_dir = _state_dir(settings)
-    provider_settings = settings.saml or settings.oidc
-    if provider_settings is None:
-        raise ConfigError(("neither saml nor oidc",))
-
     async with aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"PassProxy/{passproxy.__version__}"},
         trust_env=False,
     ) as http:
-        provider = build(provider_settings, origin, http, state_dir, ring.key(Purpose.LAST_GOOD), time.time)
+        provider = build(settings.identity_provider, origin, http, state_dir, ring.key(Purpose.LAST_GOOD), time.time)
         logins = Logins(provider, PendingLogins(ring, names), sessions, _attribute_rules(settings.identity, separator))
         parts = Parts(
             origin=origin,
@@ -97,9 +93,10 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[str], 
             host=None if settings.upstream.preserve_host else dial.authority,
         )
         server = Server(settings.listen, watch)
+        await server.open(Gateway(parts, server.spawn))
         async with asyncio.TaskGroup() as tasks:
             keeping = tasks.create_task(provider.run(), name="keep the identity provider's description fresh")
-            await server.run(Gateway(parts, server.spawn), stop, ready)
+            await server.run(stop, ready)
             pool.close()
             keeping.cancel()
 

@@ -315,3 +315,11 @@ class Settings(Section):
     support: SupportSettings = SupportSettings()
     log: LogSettings = LogSettings()
     state_dir: Text | None = None
+
+    @property
+    def identity_provider(self) -> SamlSettings | OidcSettings:
+        """The one that is configured. Raises `ValueError` where config.py did not check that there is one."""
+        provider = self.saml or self.oidc
+        if provider is None:
+            raise ValueError("no identity provider")
+        return provider

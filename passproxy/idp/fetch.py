@@ -23,6 +23,8 @@ TIMEOUT_SECONDS = 10.0
 #: Federation metadata of one AD FS is below 100 KiB, a key set below 20 KiB.
 DOCUMENT_LIMIT_BYTES = 5 * 1024 * 1024
 
+_REASON_LIMIT_CHARACTERS = 300
+
 _FORM = "application/x-www-form-urlencoded"
 
 
@@ -65,8 +67,14 @@ async def fetch(
             _check_head(url, response, limit_bytes)
             return Answer(response.status, response.content_type, await _body(url, response, limit_bytes))
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        reason = "no answer in time" if isinstance(error, TimeoutError) else f"{type(error).__name__}: {error}"
-        raise IdpUnavailable(f"{url}: {reason}") from error
+        raise IdpUnavailable(f"{url}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    # The message may quote what the server sent, line ends and escape sequences included.
+    return f"{type(error).__name__} {str(error)[:_REASON_LIMIT_CHARACTERS]!a}"
 
 
 def _check_head(url: str, response: aiohttp.ClientResponse, limit_bytes: int) -> None:

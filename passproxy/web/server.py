@@ -33,7 +33,7 @@ _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 
 
 
 class Server:
-    """One listener and its connections. Use `run`."""
+    """One listener and its connections: `open`, then `run`."""
 
     def __init__(self, listen: str, watch: Watch) -> None:
         self._listen = listen
@@ -41,6 +41,8 @@ class Server:
         self._connections: set[ClientConnection] = set()
         self._empty = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
+        self._gateway: Gateway
+        self._listener: asyncio.Server
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run something in the background. It must not raise; if it does, that is logged."""
@@ -49,12 +51,12 @@ class Server:
         else:
             self._tasks.create_task(_guarded(work, name), name=name)
 
-    async def run(self, gateway: Gateway, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+    async def open(self, gateway: Gateway) -> None:
         """
-        Serve until `stop`, then drain. `ready` is told the address, with the real port.
+        Take the address, without accepting anything yet.
 
         Raises:
-            OSError: the address cannot be listened on.
+            OSError: it cannot be listened on.
         """
 
         def connection() -> asyncio.Protocol:
@@ -64,13 +66,18 @@ class Server:
             self._connections.add(client)
             return client
 
+        self._gateway = gateway
+        self._listener = await self._listening(connection)
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+        """Serve until `stop`, then drain. `ready` is told the address, with the real port."""
         async with asyncio.TaskGroup() as self._tasks:
-            listener = await self._listening(connection)
             sweep = self._tasks.create_task(self._watch.run(), name="sweep time limits")
-            ready(_address(listener, self._listen))
+            await self._listener.start_serving()
+            ready(_address(self._listener, self._listen))
             await stop.wait()
-            listener.close()
-            await self._drain(gateway)
+            self._listener.close()
+            await self._drain()
             sweep.cancel()
             self._tasks = None
 
@@ -80,22 +87,22 @@ class Server:
             path = self._listen.removeprefix("unix:")
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
-            server = await loop.create_unix_server(factory, path, backlog=BACKLOG)
+            server = await loop.create_unix_server(factory, path, backlog=BACKLOG, start_serving=False)
             # The web server in front runs as another user of the same group.
             os.chmod(path, 0o660)
             return server
         host, _, port = self._listen.rpartition(":")
-        return await loop.create_server(factory, host.strip("[]"), int(port), backlog=BACKLOG)
+        return await loop.create_server(factory, host.strip("[]"), int(port), backlog=BACKLOG, start_serving=False)
 
     def _gone(self, client: ClientConnection) -> None:
         self._connections.discard(client)
         if not self._connections:
             self._empty.set()
 
-    async def _drain(self, gateway: Gateway) -> None:
+    async def _drain(self) -> None:
         for client in list(self._connections):
             client.finish()
-        for tunnel in list(gateway.tunnels):
+        for tunnel in list(self._gateway.tunnels):
             tunnel.abort("shutting down")
         if self._connections:
             self._empty.clear()

@@ -113,9 +113,11 @@ class OidcProvider:
         metadata = await self._metadata.get()
         if metadata.names_itself_in_answers and "iss" not in callback.fields:
             raise IssuerRefused("the answer does not name its issuer, although the provider always does")
+        # Before the code is spent: without keys its ID token could not be verified.
+        keys = await self._keys.get()
         tokens = await redeem(self._http, metadata, self._client, code, _code_verifier(proof))
         bound = {"at_hash": tokens.access_token, "c_hash": code}
-        claims = await self._claims(tokens.id_token, self._expected(proof), now, bound)
+        claims = await self._claims(tokens.id_token, keys, self._expected(proof), now, bound)
         further = await self._further_claims(metadata, tokens, claims)
         return Authentication(
             issuer=claims["iss"],
@@ -164,10 +166,9 @@ class OidcProvider:
         )
 
     async def _claims(
-        self, id_token: str, expected: Expected, now: float, bound: Mapping[str, str | None]
+        self, id_token: str, keys: KeySet, expected: Expected, now: float, bound: Mapping[str, str | None]
     ) -> dict[str, Any]:
         """The verified claims. A key that is not known yet is worth one look at the key set, within its cool-down."""
-        keys = await self._keys.get()
         try:
             return verified_claims(id_token, keys, expected, now, bound)
         except SignatureRefused:

@@ -20,10 +20,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
+from passproxy.idp.saml.document import parsed
 from passproxy.idp.saml.errors import MetadataRefused, ResponseMalformed
 from passproxy.idp.saml.instant import seconds
 from passproxy.idp.saml.messages import IdpDescription
-from passproxy.idp.saml.precheck import DS, parsed
+from passproxy.idp.saml.precheck import DS
 
 MD = "{urn:oasis:names:tc:SAML:2.0:metadata}"
 _PROTOCOL = "urn:oasis:names:tc:SAML:2.0:protocol"

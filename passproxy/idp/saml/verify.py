@@ -13,17 +13,12 @@ knows nothing of replay, which provider.py prevents.
 
 from __future__ import annotations
 
-import base64
 import hmac
-from typing import Any
-from urllib.parse import urlsplit
 
 import xmlsec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from lxml import etree
-from onelogin.saml2.response import OneLogin_Saml2_Response
-from onelogin.saml2.settings import OneLogin_Saml2_Settings
 
 from passproxy.idp.saml.errors import (
     AttributesRefused,
@@ -41,6 +36,7 @@ from passproxy.idp.saml.errors import (
 from passproxy.idp.saml.instant import seconds
 from passproxy.idp.saml.messages import AssertionFacts, Expectations
 from passproxy.idp.saml.precheck import SAML, Sound, sound
+from passproxy.idp.saml.second_opinion import ask_python3_saml
 
 #: From IssueInstant to arrival: the browser posts at once. Five minutes are what a slow
 #: phone and a page "stay signed in?" need; it also bounds what a stolen response is good for.
@@ -51,9 +47,6 @@ VALIDITY_LIMIT_SECONDS = 2 * 3600
 
 _BEARER = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 _ENTITY = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity"
-_TRANSIENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
-_POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
-_REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
 
 _REFERENCE_TRANSFORMS = (
     xmlsec.constants.TransformEnveloped,
@@ -76,6 +69,10 @@ _SIGNATURE_TRANSFORMS = (
 #: since every assertion is used once and none is passed on as a new one.
 _CONDITIONS = frozenset(f"{SAML}{name}" for name in ("AudienceRestriction", "OneTimeUse", "ProxyRestriction"))
 
+#: Attributes whose repetition adds values instead of making it unclear which one counts.
+#: Keycloak sends one Role for each role unless told otherwise. It is no name of ours for a single value.
+_REPEATABLE = frozenset({"Role"})
+
 # Since libxml2's own file and network readers are what a Reference to file:///dev/zero
 # would use, none is left for the whole life of the process.
 xmlsec.cleanup_callbacks()
@@ -94,7 +91,7 @@ def verified(document: bytes, expected: Expectations) -> AssertionFacts:
     _check_assertion(parts.assertion, expected)
     usable_until = _check_confirmation(parts.assertion, expected)
     facts = _facts(parts.assertion, expected, usable_until)
-    _ask_python3_saml(document, expected)
+    ask_python3_saml(document, expected)
     return facts
 
 
@@ -201,7 +198,8 @@ def _check_confirmation(assertion: etree._Element, expected: Expectations) -> fl
         raise TimeRefused(f"the confirmation expired {expected.now - end:.0f} seconds ago")
     if end > expected.now + VALIDITY_LIMIT_SECONDS + expected.skew:
         raise TimeRefused(f"the confirmation is valid for more than {VALIDITY_LIMIT_SECONDS} seconds")
-    return min(end, _seconds(assertion.get("IssueInstant")) + AGE_LIMIT_SECONDS + expected.skew)
+    # A second more than the checks grant, so that the replay cache never forgets too early.
+    return min(end, _seconds(assertion.get("IssueInstant")) + AGE_LIMIT_SECONDS + expected.skew) + 1
 
 
 def _facts(assertion: etree._Element, expected: Expectations, usable_until: float) -> AssertionFacts:
@@ -227,10 +225,10 @@ def _attributes(assertion: etree._Element) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for attribute in assertion.iterfind(f"{SAML}AttributeStatement/{SAML}Attribute"):
         name = attribute.get("Name", "")
-        if name in found:
+        if name in found and name not in _REPEATABLE:
             raise AttributesRefused(f"attribute {_shown(name)} is there twice")
         values = (_value(value, name) for value in attribute.iterfind(f"{SAML}AttributeValue"))
-        found[name] = tuple(value for value in values if value)
+        found[name] = (*found.get(name, ()), *(value for value in values if value))
     return found
 
 
@@ -271,43 +269,3 @@ def _is_equal(said: str, expected: str) -> bool:
 def _shown(value: str | None) -> str:
     """A value of the document for the log: short, and without anything a terminal could obey."""
     return "missing" if value is None else repr(value[:200])
-
-
-def _ask_python3_saml(document: bytes, expected: Expectations) -> None:
-    acs = urlsplit(expected.acs_url)
-    request = {"https": "on" if acs.scheme == "https" else "off", "http_host": acs.netloc, "script_name": acs.path}
-    try:
-        answer = OneLogin_Saml2_Response(_settings(expected), base64.b64encode(document))
-        is_valid = answer.is_valid(request, expected.request_id)
-    except Exception as error:  # what the constructor raises is not documented, and has changed
-        raise StructureRefused(f"python3-saml cannot read the response ({type(error).__name__})") from None
-    if not is_valid:
-        # Only the schema is left to complain about; the message would quote the document.
-        raise StructureRefused("python3-saml does not accept the response, probably because of its schema")
-
-
-def _settings(expected: Expectations) -> OneLogin_Saml2_Settings:
-    """Everything constant or configured: nothing of a request, no fingerprints, no single certificate."""
-    certificates = [base64.b64encode(der).decode() for der in expected.certificates]
-    settings: dict[str, Any] = {
-        "strict": True,
-        "debug": False,
-        "sp": {
-            "entityId": expected.sp_entity_id,
-            "assertionConsumerService": {"url": expected.acs_url, "binding": _POST},
-        },
-        "idp": {
-            "entityId": expected.idp_entity_id,
-            # Not used when an answer is judged, but without one the settings are refused.
-            "singleSignOnService": {"url": "https://idp.invalid/", "binding": _REDIRECT},
-            "x509certMulti": {"signing": certificates},
-        },
-        "security": {
-            "allowSingleLabelDomains": True,
-            "rejectDeprecatedAlgorithm": True,
-            "requestedAuthnContext": False,
-            "wantAttributeStatement": False,
-            "wantNameId": False,
-        },
-    }
-    return OneLogin_Saml2_Settings(settings)
