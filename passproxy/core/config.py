@@ -176,13 +176,20 @@ def _leaves(model: type[BaseModel], path: Path) -> Iterator[Path]:
                 yield (*path, f"{name}_file")
 
 
+def _parts(annotation: Any) -> Iterator[Any]:
+    """A type and all types that it is made of: `Annotated[X, ...] | None` contains X."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _parts(part)
+
+
 def _section(annotation: Any) -> type[BaseModel] | None:
-    candidates = (annotation, *get_args(annotation))
-    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), None)
+    direct = (annotation, *get_args(annotation))
+    return next((part for part in direct if isinstance(part, type) and issubclass(part, BaseModel)), None)
 
 
 def _is_secret(annotation: Any) -> bool:
-    return SecretStr in (annotation, *get_args(annotation))
+    return SecretStr in _parts(annotation)
 
 
 def _merge_environment(data: dict[str, Any], environment: Mapping[str, str], reading: _Reading) -> None:

@@ -66,6 +66,18 @@ def _provider_url(value: str) -> str:
     return value
 
 
+def _issuer(value: str) -> str:
+    """OpenID Connect Core, 2: no query and no fragment; it is compared as it is written."""
+    if "?" in value or "#" in value:
+        raise ValueError("an issuer has no query and no fragment")
+    return _provider_url(value)
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    _not_blank(value.get_secret_value())
+    return value
+
+
 def _url(value: str) -> Any:
     try:
         parts = urlsplit(value)
@@ -219,9 +231,9 @@ class SamlSettings(Section):
 class OidcSettings(Section):
     """An OpenID provider; PassProxy is the relying party."""
 
-    issuer: ProviderUrl
+    issuer: Annotated[str, AfterValidator(_issuer)]
     client_id: Text
-    client_secret: SecretStr | None = None
+    client_secret: Annotated[SecretStr, AfterValidator(_secret)] | None = None
     scopes: TextList = ("openid", "profile", "email", "groups")
     use_userinfo: Literal["auto", "always", "never"] = "auto"
     audiences: TextList = ()

@@ -1,0 +1,177 @@
+"""
+The real thing on a free loopback port, started as `passproxy serve` starts it.
+
+`protecting` builds everything from settings through `app.serve`, in a task of
+the test's own loop. What a test gets is its address and a way to a session that
+was sealed by the real key ring from the key file that the start has made; so
+nothing of PassProxy is replaced.
+
+    async with protecting(upstream.url, tmp_path) as passproxy:
+        request = get("/reports", cookie=passproxy.cookie())
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import gc
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from passproxy import app
+from passproxy.core.config import origin_of, settings_from
+from passproxy.core.cookies import CookieNames, cookie_names
+from passproxy.core.headers import identity_lines
+from passproxy.core.identity import Authentication, Identity
+from passproxy.core.session import Sessions
+from passproxy.core.settings import Settings
+from passproxy.core.tokens import KeyRing
+from passproxy.demo.assertions import KeyPair, key_pair
+from passproxy.demo.idp import DemoIdentityProvider
+from passproxy.keyfile import obtained_keys
+from tests.fakes.browser import Front
+
+HOST = "app.example.com"
+ORIGIN = f"https://{HOST}"
+
+#: Nobody listens there: for tests in which no login starts.
+NO_IDP = {"oidc": {"issuer": "http://127.0.0.1:9/", "client_id": "app", "client_secret": "s3cret-of-the-client"}}
+
+T = TypeVar("T")
+
+
+@dataclass
+class PassProxy:
+    """One that is running."""
+
+    address: str
+    settings: Settings
+    names: CookieNames
+    ring: KeyRing
+    sessions: Sessions
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def front(self) -> dict[str, Front]:
+        """For a `Browser`, so that it can speak to the real origin."""
+        return {ORIGIN: Front(f"http://{self.address}")}
+
+    def token(self, user: str = "alice", groups: tuple[str, ...] = ("ops",), *, seconds: int = 3600, **more: str) -> str:
+        """A session token, ending after so many seconds (which may lie behind)."""
+        now = time.time()
+        identity = Identity("https://idp.example.com", f"sub-{user}", {"user": user, **more}, groups, int(now))
+        begun = now if seconds > 0 else now + seconds - 10
+        authentication = Authentication(identity.issuer, identity.subject, {}, int(now), int(now) + seconds)
+        return self.sessions.seal(self.sessions.begin(identity, authentication, begun))
+
+    def cookie(self, user: str = "alice", groups: tuple[str, ...] = ("ops",), *, seconds: int = 3600, **more: str) -> str:
+        """The value of a Cookie field with a session."""
+        return f"{self.names.session}={self.token(user, groups, seconds=seconds, **more)}"
+
+
+@contextlib.asynccontextmanager
+async def protecting(upstream_url: str, state_dir: Path, **sections: Any) -> AsyncIterator[PassProxy]:
+    """PassProxy in front of an application; `sections` are further parts of the configuration."""
+    upstream = {"url": upstream_url, **sections.pop("upstream", {})}
+    sections.setdefault("state_dir", str(state_dir))
+    provider = {} if {"oidc", "saml"} & sections.keys() else NO_IDP
+    configuration = {"domain": HOST, "listen": "127.0.0.1:0", "upstream": upstream, **provider, **sections}
+    # JSON is YAML, so this goes the way of a file.
+    settings = settings_from(json.dumps(configuration), "test.yaml", {}, lambda path: Path(path).read_text("utf-8"))
+    stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
+    task = asyncio.ensure_future(app.serve(settings, stop, listening.set_result))
+    try:
+        await asyncio.wait({task, listening}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        if not listening.done():
+            await task
+        yield _running(listening.result(), settings, stop)
+        stop.set()
+        async with asyncio.timeout(10):
+            await task
+    finally:
+        if not task.done():
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def _running(address: str, settings: Settings, stop: asyncio.Event) -> PassProxy:
+    origin = origin_of(settings)
+    assert settings.state_dir is not None
+    keys = obtained_keys(Path(settings.state_dir) / "keys.json", may_create=False, now=time.time())
+    ring = KeyRing(keys, str(origin))
+    sessions = Sessions(
+        ring, settings.session.lifetime, lambda session: identity_lines(session.identity, session.expires_at, ",")
+    )
+    names = cookie_names(settings.session.cookie_name, origin)
+    return PassProxy(address, settings, names, ring, sessions, stop)
+
+
+@functools.cache
+def idp_keys() -> KeyPair:
+    """One pair for all tests: making one takes longer than most of them."""
+    return key_pair("Test", time.time())
+
+
+@contextlib.asynccontextmanager
+async def demo_idp(port: int = 0) -> AsyncIterator[DemoIdentityProvider]:
+    async with DemoIdentityProvider(ORIGIN, port=port, keys=idp_keys()) as idp:
+        yield idp
+
+
+def oidc_at(idp: DemoIdentityProvider) -> dict[str, Any]:
+    return {"oidc": {"issuer": idp.issuer, "client_id": idp.client_id, "client_secret": idp.client_secret}}
+
+
+def saml_at(idp: DemoIdentityProvider) -> dict[str, Any]:
+    return {"saml": {"metadata_url": idp.metadata_url}}
+
+
+def request(
+    method: str,
+    target: str | bytes,
+    *lines: str | bytes,
+    cookie: str | None = None,
+    host: str | None = HOST,
+    body: bytes = b"",
+    version: str = "1.1",
+) -> bytes:
+    """The bytes of a request. A body gets a Content-Length unless a line frames it."""
+    raw = [line if isinstance(line, bytes) else line.encode("latin-1") for line in lines]
+    if host is not None:
+        raw.insert(0, b"Host: " + host.encode())
+    if cookie is not None:
+        raw.append(b"Cookie: " + cookie.encode())
+    if body and not any(line.lower().startswith((b"content-length", b"transfer-encoding")) for line in raw):
+        raw.append(b"Content-Length: %d" % len(body))
+    target = target if isinstance(target, bytes) else target.encode("latin-1")
+    start = method.encode("latin-1") + b" " + target + b" HTTP/" + version.encode()
+    return b"\r\n".join([start, *raw, b"", b""]) + body
+
+
+def get(target: str | bytes, *lines: str | bytes, **more: Any) -> bytes:
+    return request("GET", target, *lines, **more)
+
+
+def navigation(target: str | bytes, *lines: str | bytes, **more: Any) -> bytes:
+    """As a browser sends it when a person follows a link."""
+    return get(target, "Accept: text/html", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document", *lines, **more)
+
+
+def alive(kind: type[T], wanted: Callable[[T], bool] = lambda _: True) -> list[T]:
+    """The objects of a class that something still holds: what leaks shows up here."""
+    gc.collect()
+    return [each for each in gc.get_objects() if type(each) is kind and wanted(each)]
+
+
+async def eventually(holds: Callable[[], bool], what: str, seconds: float = 3.0) -> None:
+    """Wait for something that has to become true."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"not within {seconds} s: {what}"
+        await asyncio.sleep(0.01)

@@ -1,0 +1,252 @@
+"""
+An OpenID provider on a loopback port that answers as it is told, also wrongly.
+
+Left alone it is a correct one: discovery, authorization endpoint (everybody is
+signed in at once), token endpoint with PKCE and client authentication, key set
+and userinfo. A test changes one thing, then looks at what was asked of it.
+
+    async with FakeOp() as op:
+        op.claims["aud"] = "somebody-else"        # an overlay; DROP removes
+        fields = op.answer(redirect)              # what the browser would bring back
+        op.instead["jwks"] = hang                 # or a handler of one's own
+        assert op.asked["token"] == 1
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
+
+from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import get_default_algorithms
+
+#: In an overlay: without this member.
+DROP = object()
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@functools.cache
+def rsa_private_key(number: int = 1, bits: int = 2048, exponent: int = 65537) -> rsa.RSAPrivateKey:
+    """The same key for the same arguments: making them is slow."""
+    return rsa.generate_private_key(exponent, bits)
+
+
+@functools.cache
+def ec_private_key(number: int = 1, curve: type[ec.EllipticCurve] = ec.SECP256R1) -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(curve())
+
+
+@functools.cache
+def ed_private_key(number: int = 1) -> ed25519.Ed25519PrivateKey:
+    return ed25519.Ed25519PrivateKey.generate()
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A private key with the name and algorithm under which it signs."""
+
+    private: Any = field(default_factory=rsa_private_key)
+    kid: str | None = "key-1"
+    algorithm: str = "RS256"
+
+    def jwk(self, **overlay: Any) -> dict[str, Any]:
+        """The public half, as it is published."""
+        public = json.loads(get_default_algorithms()[self.algorithm].to_jwk(self.private.public_key()))
+        public.pop("key_ops", None)
+        return overlaid({**public, "use": "sig", "alg": self.algorithm, "kid": self.kid or DROP}, overlay)
+
+    def signature(self, signing_input: bytes, algorithm: str | None = None) -> bytes:
+        return get_default_algorithms()[algorithm or self.algorithm].sign(signing_input, self.private)
+
+
+def overlaid(members: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in {**members, **overlay}.items() if value is not DROP}
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def left_half(value: str, algorithm: str = "RS256") -> str:
+    """What `at_hash` and `c_hash` carry in a token that is signed with this algorithm."""
+    found = hashlib.new("sha512" if algorithm == "EdDSA" else f"sha{algorithm[2:]}", value.encode()).digest()
+    return base64url(found[: len(found) // 2])
+
+
+def signed(header: Mapping[str, Any], claims: Mapping[str, Any] | bytes, key: SigningKey) -> str:
+    """A compact JWS with exactly this header and payload, whatever they say."""
+    payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
+    signing_input = f"{base64url(json.dumps(header).encode())}.{base64url(payload)}"
+    return f"{signing_input}.{base64url(key.signature(signing_input.encode()))}"
+
+
+@dataclass(slots=True)
+class _Grant:
+    query: dict[str, str]
+    is_used: bool = False
+
+
+class FakeOp:
+    """One provider with one client. `now` is its clock."""
+
+    def __init__(
+        self, client_id: str = "app", client_secret: str | None = "s3cret", now: Callable[[], float] = time.time
+    ) -> None:
+        self.client_id = client_id
+        self.client_secret = client_secret
+        self.now = now
+        self.issuer = ""
+        self.signing_key = SigningKey()
+        #: What is published; None means the one signing key.
+        self.published: list[dict[str, Any]] | None = None
+        self.person: dict[str, Any] = {
+            "sub": "248289761001",
+            "preferred_username": "alice",
+            "email": "alice@example.com",
+            "email_verified": True,
+            "name": "Alice Liddell",
+            "groups": ["staff", "platform-eng"],
+        }
+        # Overlays on what would be said.
+        self.discovery: dict[str, Any] = {}
+        self.header: dict[str, Any] = {}
+        self.claims: dict[str, Any] = {}
+        self.token_response: dict[str, Any] = {}
+        self.userinfo: dict[str, Any] = {}
+        self.answer_fields: dict[str, Any] = {}
+        #: Makes the ID token of header and claims instead of signing them.
+        self.forge: Callable[[dict[str, Any], dict[str, Any]], str] | None = None
+        #: Whole answers, by endpoint: discovery, jwks, token, userinfo.
+        self.instead: dict[str, Handler] = {}
+        #: How often each endpoint was asked, and what arrived at the token endpoint.
+        self.asked: Counter[str] = Counter()
+        self.token_requests: list[tuple[dict[str, str], dict[str, str]]] = []
+        self.userinfo_headers: list[dict[str, str]] = []
+        self._grants: dict[str, _Grant] = {}
+        self._runner: web.AppRunner | None = None
+        self._port = 0
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Start listening; again on the same port after `close`."""
+        app = web.Application()
+        app.router.add_get("/.well-known/openid-configuration", self._endpoint("discovery", self._discovery))
+        app.router.add_get("/authorize", self._endpoint("authorize", self._authorize))
+        app.router.add_get("/jwks", self._endpoint("jwks", self._jwks))
+        app.router.add_post("/token", self._endpoint("token", self._token))
+        app.router.add_get("/userinfo", self._endpoint("userinfo", self._userinfo))
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
+        await site.start()
+        self._port = self._runner.addresses[0][1]
+        self.issuer = f"http://127.0.0.1:{self._port}"
+
+    async def close(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def answer(self, redirect: str) -> dict[str, str]:
+        """Sign somebody in at the authorization endpoint: the fields that the browser brings back."""
+        query = dict(parse_qsl(urlsplit(redirect).query, strict_parsing=True))
+        code = secrets.token_urlsafe(24)
+        self._grants[code] = _Grant(query)
+        fields = {"code": code, "state": query["state"]}
+        if self.discovery.get("authorization_response_iss_parameter_supported"):
+            fields["iss"] = self.issuer
+        return overlaid(fields, self.answer_fields)
+
+    def description(self) -> dict[str, Any]:
+        return overlaid(
+            {
+                "issuer": self.issuer,
+                "authorization_endpoint": f"{self.issuer}/authorize",
+                "token_endpoint": f"{self.issuer}/token",
+                "jwks_uri": f"{self.issuer}/jwks",
+                "userinfo_endpoint": f"{self.issuer}/userinfo",
+                "response_types_supported": ["code"],
+                "id_token_signing_alg_values_supported": ["RS256"],
+                "code_challenge_methods_supported": ["S256"],
+            },
+            self.discovery,
+        )
+
+    def id_token(self, nonce: str, **bound: str) -> str:
+        """The ID token of a login with this nonce, as the overlays have it."""
+        now = int(self.now())
+        key = self.signing_key
+        header = overlaid({"alg": key.algorithm, "typ": "JWT", "kid": key.kid or DROP}, self.header)
+        claims = {"iss": self.issuer, "aud": self.client_id, "iat": now, "exp": now + 300, "nonce": nonce}
+        claims = overlaid({**claims, **bound, **self.person}, self.claims)
+        if self.forge is not None:
+            return self.forge(header, claims)
+        return signed(header, claims, key)
+
+    def _endpoint(self, name: str, handler: Handler) -> Handler:
+        async def counted(request: web.Request) -> web.StreamResponse:
+            self.asked[name] += 1
+            return await self.instead.get(name, handler)(request)
+
+        return counted
+
+    async def _discovery(self, _: web.Request) -> web.StreamResponse:
+        return web.json_response(self.description())
+
+    async def _jwks(self, _: web.Request) -> web.StreamResponse:
+        return web.json_response({"keys": [self.signing_key.jwk()] if self.published is None else self.published})
+
+    async def _authorize(self, request: web.Request) -> web.StreamResponse:
+        fields = self.answer(str(request.url))
+        raise web.HTTPFound(request.query["redirect_uri"] + "?" + urlencode(fields))
+
+    async def _token(self, request: web.Request) -> web.StreamResponse:
+        form = dict(parse_qsl(await request.text(), strict_parsing=True))
+        self.token_requests.append((form, dict(request.headers)))
+        if not self._is_client(request, form):
+            return web.json_response({"error": "invalid_client"}, status=401)
+        grant = self._grants.get(form.get("code", ""))
+        if grant is None or grant.is_used or not _fits(grant.query, form):
+            return web.json_response({"error": "invalid_grant", "error_description": "no such code"}, status=400)
+        grant.is_used = True
+        access_token = secrets.token_urlsafe(24)
+        id_token = self.id_token(grant.query["nonce"], at_hash=left_half(access_token, self.signing_key.algorithm))
+        response = {"access_token": access_token, "token_type": "Bearer", "expires_in": 300, "id_token": id_token}
+        return web.json_response(overlaid(response, self.token_response))
+
+    def _is_client(self, request: web.Request, form: Mapping[str, str]) -> bool:
+        scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+        if scheme == "Basic":
+            found = tuple(map(unquote_plus, base64.b64decode(credentials).decode().split(":")))
+            return "client_secret" not in form and found == (self.client_id, self.client_secret)
+        return (form.get("client_id"), form.get("client_secret")) == (self.client_id, self.client_secret)
+
+    async def _userinfo(self, request: web.Request) -> web.StreamResponse:
+        self.userinfo_headers.append(dict(request.headers))
+        return web.json_response(overlaid(self.person, self.userinfo))
+
+
+def _fits(query: Mapping[str, str], form: Mapping[str, str]) -> bool:
+    challenge = base64url(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
+    return (
+        form.get("grant_type") == "authorization_code"
+        and form.get("redirect_uri") == query["redirect_uri"]
+        and (query.get("code_challenge"), query.get("code_challenge_method")) == (challenge, "S256")
+    )

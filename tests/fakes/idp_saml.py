@@ -1,0 +1,198 @@
+"""
+A SAML identity provider that says whatever it is told to.
+
+It signs with real keys, at the real time (python3-saml reads the system's
+clock), and lets a test change the tree before and after signing. `Edit`
+functions below do one thing each to a tree; their names say what.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from lxml import etree
+
+from passproxy.demo.assertions import (
+    DS,
+    SAML,
+    SAMLP,
+    UNSPECIFIED,
+    KeyPair,
+    ResponseFacts,
+    instant,
+    key_pair,
+    metadata,
+    response,
+    serialized,
+    sign,
+)
+from passproxy.idp.base import Callback
+from passproxy.idp.saml.messages import Expectations
+
+__all__ = ["UNSPECIFIED", "instant", "replace"]
+
+TRANSIENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
+IDP_ENTITY_ID = "https://idp.example.com/meta"
+SSO_URL = "https://idp.example.com/sso?tenant=1"
+SP_ENTITY_ID = "https://app.example.com/.passproxy/saml/metadata"
+ACS_URL = "https://app.example.com/.passproxy/saml/acs"
+REQUEST_ID = "_req1"
+USER, VICTIM = "user@example.com", "admin@example.com"
+
+Element = etree._Element
+Edit = Callable[[Element], None]
+
+
+def keys(name: str = "idp") -> KeyPair:
+    """One key pair for each name in the life of the test process: making them is slow."""
+    return _made(name)
+
+
+@cache
+def _made(name: str) -> KeyPair:
+    return key_pair(name, time.time())
+
+
+def der(pair: KeyPair) -> bytes:
+    return x509.load_pem_x509_certificate(pair.certificate_pem).public_bytes(Encoding.DER)
+
+
+def expectations(**changes: Any) -> Expectations:
+    """What a login in progress expects, now."""
+    expected = Expectations(IDP_ENTITY_ID, (der(keys()),), SP_ENTITY_ID, ACS_URL, REQUEST_ID, time.time(), 60.0)
+    return replace(expected, **changes)
+
+
+def facts(**changes: Any) -> ResponseFacts:
+    """A good response to `REQUEST_ID`."""
+    good = ResponseFacts(
+        issuer=IDP_ENTITY_ID,
+        audience=SP_ENTITY_ID,
+        recipient=ACS_URL,
+        destination=ACS_URL,
+        in_response_to=REQUEST_ID,
+        name_id=USER,
+        issued_at=time.time(),
+        attributes={"mail": (USER,), "groups": ("staff", "ops")},
+    )
+    return replace(good, **changes)
+
+
+def answer(
+    said: ResponseFacts | None = None,
+    *,
+    signed: str = "assertion",
+    pair: KeyPair | None = None,
+    before: Edit | None = None,
+    after: Edit | None = None,
+    **signing: Any,
+) -> bytes:
+    """
+    The bytes of a response.
+
+    `signed` is "assertion", "response", "both" or "neither"; `before` edits the
+    tree before it is signed (so the edit is genuine), `after` once it was.
+    """
+    root = response(said or facts())
+    if before:
+        before(root)
+    pair = pair or keys()
+    if signed in ("assertion", "both"):
+        sign(assertion_of(root), pair.key_pem, pair.certificate_pem, **signing)
+    if signed in ("response", "both"):
+        sign(root, pair.key_pem, pair.certificate_pem, **signing)
+    if after:
+        # Parsed again, because lxml does not find all that xmlsec made.
+        root = etree.fromstring(serialized(root))
+        after(root)
+    return serialized(root)
+
+
+def callback(document: bytes, login_id: str = "login-1") -> Callback:
+    return Callback({"SAMLResponse": base64.b64encode(document).decode(), "RelayState": login_id})
+
+
+def idp_metadata(
+    *pairs: KeyPair, entity_id: str = IDP_ENTITY_ID, sso_url: str = SSO_URL, edit: Edit | None = None
+) -> bytes:
+    root = metadata(entity_id, sso_url, [pair.certificate_pem for pair in pairs or (keys(),)])
+    if edit:
+        edit(root)
+    return serialized(root)
+
+
+def read_request(redirect: str) -> Element:
+    """The AuthnRequest that a redirect carries."""
+    [encoded] = parse_qs(urlsplit(redirect).query)["SAMLRequest"]
+    return etree.fromstring(zlib.decompress(base64.b64decode(encoded), -15))
+
+
+def find(root: Element, path: str) -> Element:
+    """The first element at a path of prefixed names, such as `.//saml:NameID`."""
+    found = root.find(path, {"saml": SAML, "samlp": SAMLP, "ds": DS})
+    assert found is not None, path
+    return found
+
+
+def assertion_of(root: Element) -> Element:
+    return find(root, ".//saml:Assertion")
+
+
+def setting(path: str, name: str, value: str | None) -> Edit:
+    """An edit that sets an attribute, or removes it for None."""
+
+    def edit(root: Element) -> None:
+        element = root if path == "." else find(root, path)
+        if value is None:
+            element.attrib.pop(name, "")
+        else:
+            element.set(name, value)
+
+    return edit
+
+
+def text(path: str, value: str) -> Edit:
+    def edit(root: Element) -> None:
+        find(root, path).text = value
+
+    return edit
+
+
+def without(path: str) -> Edit:
+    def edit(root: Element) -> None:
+        element = find(root, path)
+        parent = element.getparent()
+        assert parent is not None
+        parent.remove(element)
+
+    return edit
+
+
+def all_of(*edits: Edit) -> Edit:
+    def edit(root: Element) -> None:
+        for one in edits:
+            one(root)
+
+    return edit
+
+
+def xml(fragment: str) -> Element:
+    """An element from text in which the usual prefixes are declared."""
+    declarations = f'xmlns:saml="{SAML}" xmlns:samlp="{SAMLP}" xmlns:ds="{DS}"'
+    wrapper = etree.fromstring(f"<w {declarations}>{fragment}</w>")
+    return wrapper[0]
+
+
+def replaced(document: bytes, old: str, new: str) -> bytes:
+    """A change of the bytes themselves, which must be there to be changed."""
+    assert old.encode() in document, old
+    return document.replace(old.encode(), new.encode())
