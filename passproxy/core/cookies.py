@@ -86,8 +86,9 @@ class CookieNames:
 
     def is_set_by(self, value: bytes) -> bool:
         """Whether a Set-Cookie value of the application sets one of our names."""
-        # Browsers trim the name, and take a pair without "=" for a nameless value.
-        name, separator, _ = value.partition(b";")[0].partition(b"=")
+        # Browsers trim the name; a nameless "=name=value" comes back as "name=value" (CVE-2022-2860).
+        pair = value.partition(b";")[0].lstrip(b"= \t")
+        name, separator, _ = pair.partition(b"=")
         return bool(separator) and self.is_own(name.strip(b" \t"))
 
     def set(self, name: str, value: str, *, max_age: int, same_site: SameSite = "Lax") -> str:

@@ -186,6 +186,8 @@ def answer_head(data: bytes, names: NameTable, method: bytes) -> AnswerHead:
     body = _answer_body(noted, status, method)
     options = connection_options(noted.get(b"connection", ()))
     keep_alive = b"close" not in options and (start[1] == b"1" or b"keep-alive" in options) and body != UNTIL_CLOSE
+    if start[1] == b"0" and b"transfer-encoding" in noted:
+        keep_alive = False  # RFC 9112, 6.1: faulty framing, so nothing behind it is believed
     return AnswerHead(status, data[: start.end()], lines, noted, body, keep_alive)
 
 
@@ -234,7 +236,8 @@ def _fields(found: list[bytes], names: NameTable) -> tuple[list[bytes], dict[byt
         if treatment.keeps:
             lines.append(line)
         if (name := treatment.noted_as) is not None:
-            noted.setdefault(name, []).append(value.strip(b" \t"))
+            # Spaces only: llhttp takes a tab behind "chunked" for a part of the coding.
+            noted.setdefault(name, []).append(value.strip(b" "))
     return lines, noted
 
 

@@ -65,8 +65,25 @@ def is_ambiguous(path: bytes) -> bool:
 
 
 def _expression(pattern: str) -> str:
-    """`*` stays within a segment, `**` crosses segments, a trailing `/**` matches the folder itself too."""
+    """
+    `*` stays within a segment, `**` crosses segments, a trailing `/**` matches the folder itself too.
+
+    What stands between two wildcards is found at its first place and not looked
+    for again (an atomic group): a later place could only leave less to match.
+    So no path, however made, takes more than one pass for each pattern.
+    """
     folder = pattern.endswith("/**")
-    pieces = re.split(r"(\*\*|\*)", pattern.removesuffix("/**") if folder else pattern)
-    body = "".join({"**": ".*", "*": "[^/]*"}.get(piece, re.escape(piece)) for piece in pieces)
-    return f"(?:{body}(?:/.*)?)" if folder else f"(?:{body})"
+    first, *others = (_within_segments(part) for part in pattern.removesuffix("/**" if folder else "").split("**"))
+    middle = "".join(f"(?>.*?{part})" for part in others[:-1])
+    last = f".*{others[-1]}" if others else ""
+    return f"(?:{first}{middle}{last}{'(?:/.*)?' if folder else ''})"
+
+
+def _within_segments(part: str) -> str:
+    return "/".join(_segment(segment) for segment in part.split("/"))
+
+
+def _segment(segment: str) -> str:
+    first, *others = (re.escape(literal) for literal in segment.split("*"))
+    middle = "".join(f"(?>[^/]*?{literal})" for literal in others[:-1])
+    return first + middle + (f"[^/]*{others[-1]}" if others else "")

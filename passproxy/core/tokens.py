@@ -86,12 +86,12 @@ def keys_from(text: str) -> tuple[Key, ...]:
     try:
         entries = json.loads(text)["keys"]
         keys = [Key(e["kid"], base64.urlsafe_b64decode(e["secret"] + "=="), int(e["created"])) for e in entries]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise ConfigError(("the key file is not a key file of this product",)) from None
+    if not all(_KID.match(str(key.kid)) and len(key.secret) >= KEY_BYTES for key in keys):
+        raise ConfigError((f"the key file has a key below {KEY_BYTES} bytes, or a kid that is not a short name",))
     if not 0 < len(keys) <= RING_LIMIT or len({key.kid for key in keys}) != len(keys):
         raise ConfigError((f"the key file must hold 1 to {RING_LIMIT} keys with different kids",))
-    if any(not _KID.match(key.kid) or len(key.secret) < KEY_BYTES for key in keys):
-        raise ConfigError((f"the key file has a key below {KEY_BYTES} bytes, or a kid that is not a short name",))
     return tuple(sorted(keys, key=lambda key: key.created, reverse=True))
 
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -83,11 +85,13 @@ class ClientConnection(asyncio.Protocol):
         "_closed",
         "_handler",
         "_head",
+        "_is_full",
         "_is_last",
         "_is_paused",
         "_lingers",
         "_pumping",
         "_sink",
+        "_unread",
         "_watch",
         "deadline",
         "party",
@@ -106,7 +110,9 @@ class ClientConnection(asyncio.Protocol):
         self._pumping = False
         self._lingers = False
         self._is_last = False
-        self._is_paused = False
+        self._is_full = False  # the client does not read what was written
+        self._is_paused = False  # nor do we read
+        self._unread = 0
         self.party: Party | None = None
         self.peer = ""
         self.deadline = NEVER
@@ -136,28 +142,39 @@ class ClientConnection(asyncio.Protocol):
             self._feed(data)
             return
         self._buffer = self._buffer + data if self._buffer else data
-        if self._head is None:
+        if self._head is None and not self._is_full:
             self._pump()
         elif len(self._buffer) > WAITING_LIMIT_BYTES:
-            self.pause_reading()
+            self._stop_reading()
 
     def pause_writing(self) -> None:
+        self._is_full = True
+        self.deadline = self._watch.now + CLIENT_IDLE_SECONDS
         if self.party is not None:
-            self.deadline = self._watch.now + CLIENT_IDLE_SECONDS
             self.party.pause()
 
     def resume_writing(self) -> None:
+        self._is_full = False
         if self.party is not None:
             self.deadline = NEVER
             self.party.resume()
+        elif self._lingers:
+            self._linger_on()
+        elif self._head is None:
+            self.deadline = self._watch.now + KEEP_ALIVE_SECONDS
+            self._pump()
 
     def expire(self) -> None:
         """Too slow: with a head, a body, reading an answer, or the next request."""
-        self.deadline = NEVER
-        if self._head is None and not self._lingers:
-            self.transport.close()
+        left = self.transport.get_write_buffer_size()
+        if self._lingers and 0 < left < self._unread:
+            self._linger_on()  # slow, but reading
+        elif not left and (self._head is None or self._lingers):
+            self.deadline = NEVER
+            self.transport.close()  # what the kernel still holds is delivered
         else:
-            self.transport.abort()
+            self.deadline = NEVER
+            self.abort()
 
     # What the gateway and the parties call.
 
@@ -169,13 +186,13 @@ class ClientConnection(asyncio.Protocol):
         """Let the body of the current request flow into a sink."""
         self._sink = sink
         self.deadline = self._watch.now + CLIENT_IDLE_SECONDS
+        self.resume_reading()
         if self._buffer:
             data, self._buffer = self._buffer, b""
             self._feed(data)
         elif self._head is not None and b"expect" in self._head.noted:
             # Only now: it was judged, and somebody wants the body (RFC 9110, 10.1.1).
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        self.resume_reading()
 
     def collect(
         self, limit_bytes: int, done: Callable[[bytes], None], refuse: Callable[[RequestMalformed], None]
@@ -204,6 +221,9 @@ class ClientConnection(asyncio.Protocol):
         if self._body is not None or not keep_alive or self._is_last:
             self._linger()
             return
+        if self._is_full:
+            self.deadline = self._watch.now + CLIENT_IDLE_SECONDS
+            return
         self.deadline = self._watch.now + KEEP_ALIVE_SECONDS
         if not self._pumping:
             self._pump()
@@ -220,13 +240,25 @@ class ClientConnection(asyncio.Protocol):
             self.transport.close()
 
     def abort(self) -> None:
-        """Cut the connection, so that the client sees that the answer is not complete."""
+        """
+        Cut the connection, so that the client sees that the answer is not complete.
+
+        By a reset: to an old client a plain end would mean that all is there (RFC 9112, 8).
+        """
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None and sock.family != socket.AF_UNIX:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
 
     def pause_reading(self) -> None:
+        """Whoever takes the body has enough for now; the client is not to blame for the pause."""
+        self.deadline = NEVER
+        self._stop_reading()
+
+    def _stop_reading(self) -> None:
         if not self._is_paused and not self.is_lost:
             self._is_paused = True
-            self.deadline = NEVER
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
@@ -250,12 +282,12 @@ class ClientConnection(asyncio.Protocol):
         """Handle heads for as long as there are any and none is being answered."""
         self._pumping = True
         try:
-            while self._head is None and self._buffer and not self._lingers:
+            while self._head is None and self._buffer and not self._lingers and not self._is_full:
                 if not self._take_head():
-                    return
+                    break
         finally:
             self._pumping = False
-        if self._head is None:
+        if self._head is None and not self._is_full:
             self.resume_reading()
 
     def _take_head(self) -> bool:
@@ -300,7 +332,7 @@ class ClientConnection(asyncio.Protocol):
         if body is None or sink is None:
             self._buffer += data
             if len(self._buffer) > WAITING_LIMIT_BYTES:
-                self.pause_reading()
+                self._stop_reading()
             return
         try:
             pieces = body.feed(data)
@@ -333,7 +365,7 @@ class ClientConnection(asyncio.Protocol):
         self._lingers = True
         self._buffer = b""
         self._body = self._sink = None
-        self.deadline = self._watch.now + LINGER_SECONDS
+        self._linger_on()
         if self.is_lost:
             return
         self.resume_reading()
@@ -342,6 +374,11 @@ class ClientConnection(asyncio.Protocol):
                 self.transport.write_eof()
         else:
             self.transport.close()
+
+    def _linger_on(self) -> None:
+        """While there is something left to read, for as long as the client goes on reading."""
+        self._unread = self.transport.get_write_buffer_size()
+        self.deadline = self._watch.now + (CLIENT_IDLE_SECONDS if self._unread else LINGER_SECONDS)
 
 
 class _Collector:

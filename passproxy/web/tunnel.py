@@ -31,6 +31,7 @@ class Tunnel:
         self._ends_at = ends_at
         self._closed = closed
         self._reason = "closed by one side"
+        self._ended = 0
         self._sides = (_Side(self, client, upstream), _Side(self, upstream, client))
         self.touch()
         watch.watched.add(self)
@@ -42,6 +43,13 @@ class Tunnel:
     def touch(self) -> None:
         """Something moved."""
         self.deadline = min(self._ends_at, self._watch.now + self._idle_seconds)
+
+    def side_ended(self) -> None:
+        """One side sends nothing more; when both have ended, there is nothing left to wait for."""
+        self._ended += 1
+        if self._ended == len(self._sides):
+            for side in self._sides:
+                side.transport.close()
 
     def expire(self) -> None:
         self.abort("the session ended" if self._ends_at < self._watch.now else "idle for too long")
@@ -85,6 +93,7 @@ class _Side(asyncio.Protocol):
             return False
         with contextlib.suppress(OSError, RuntimeError):
             self._other.write_eof()
+        self._tunnel.side_ended()
         return True
 
     def pause_writing(self) -> None:

@@ -169,6 +169,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_chunks_answer",
         "_exchange",
         "_interims",
+        "_is_paused",
         "_keeps_client",
         "_owner",
         "_pool",
@@ -192,6 +193,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._interims = 0
         self._sent = False  # the request, its body included
         self._was_used = False
+        self._is_paused = False
         self.has_begun = False
         self.idle_since = 0.0
         self.deadline = NEVER
@@ -255,6 +257,8 @@ class UpstreamConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         if self._exchange is not None:
             self.deadline = NEVER
+            if self._sent and self._answer is None:
+                self.deadline = self._pool.watch.now + self._pool.limits.response_seconds
             self._exchange.client.resume_reading()
 
     def expire(self) -> None:
@@ -295,12 +299,14 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause(self) -> None:
         self.deadline = NEVER  # the client's own limit runs now
-        if not self.transport.is_closing():
+        if not self._is_paused and not self.transport.is_closing():
+            self._is_paused = True
             self.transport.pause_reading()
 
     def resume(self) -> None:
         self.deadline = self._pool.watch.now + self._pool.limits.idle_seconds
-        if not self.transport.is_closing():
+        if self._is_paused and not self.transport.is_closing():
+            self._is_paused = False
             self.transport.resume_reading()
 
     # The answer.
@@ -420,6 +426,8 @@ class UpstreamConnection(asyncio.Protocol):
         answer, keeps = self._answer, self._keeps_client
         self._exchange = self._body = self._answer = None
         if answer is not None and answer.keep_alive and self._sent and not rest and not self.transport.is_closing():
+            if self._is_paused:
+                self.resume()  # the slow reader keeps what was written; the next one starts afresh
             self._was_used = True
             self.idle_since = self._pool.watch.now
             self.deadline = self.idle_since + IDLE_SECONDS
