@@ -74,7 +74,7 @@ lock: $(VENV)/created.stamp ## both lock files anew, with the newest versions
 	@$(UV) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
 
 clean: ## remove what was installed, built or cached
-	@rm -rf $(VENV) build dist passproxy.egg-info .interop .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	@rm -rf $(VENV) build dist passproxy.egg-info .interop .e2e .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 # --- what the targets above stand on ---

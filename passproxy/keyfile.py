@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,13 +43,17 @@ def _create(path: Path, now: float) -> None:
     with _locked(path.parent):
         if path.exists():
             return  # another process was first
-        temporary = path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(keys_text((new_key(now),)))
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
+        # A new file of our own, readable by us alone, whatever lies in the way.
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(keys_text((new_key(now),)))
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -27,6 +28,9 @@ ENVIRONMENT_PREFIX = "PASSPROXY_"
 
 #: Written by hand; the longest real one, with two hundred rules, is below 30 KiB.
 FILE_LIMIT_BYTES = 1024 * 1024
+
+#: The deepest key is in the fourth level.
+DEPTH_LIMIT = 16
 
 Path = tuple[str | int, ...]
 
@@ -60,6 +64,7 @@ def settings_from(
     reading = _Reading(name)
     data = _yaml_data(text, reading) if text is not None else {}
     if data is not None:
+        _drop_empty_sections(data, Settings)
         _merge_environment(data, environment, reading)
         _resolve_secrets(data, Settings, (), read_file, reading)
         _check_contradictions(data, reading)
@@ -72,7 +77,7 @@ def settings_from(
 def origin_of(settings: Settings) -> Origin:
     """The origin under which browsers reach this domain."""
     if settings.origin is None:
-        return Origin("https", settings.domain, 443)
+        return Origin("https", f"[{settings.domain}]" if ":" in settings.domain else settings.domain, 443)
     scheme, _, authority = settings.origin.partition("://")
     host, separator, port = authority.rpartition(":")
     if not separator or not port.isdecimal():
@@ -109,7 +114,12 @@ def _yaml_data(text: str, reading: _Reading) -> dict[str, Any] | None:
     try:
         # Events first: an alias is refused before anything is built from it (CVE-2020-14343's
         # class for tags, and the bombs that aliases make).
+        depth = 0
         for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEPTH_LIMIT:
+                reading.problems.append((reading.name, f"nested more than {DEPTH_LIMIT} levels deep"))
+                return None
             if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
                 line = event.start_mark.line + 1 if event.start_mark else 1
                 reading.problems.append(
@@ -120,14 +130,20 @@ def _yaml_data(text: str, reading: _Reading) -> dict[str, Any] | None:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = reading.name if mark is None else f"{reading.name}:{mark.line + 1}"
-        problem = getattr(error, "problem", None) or "not YAML"
-        reading.problems.append((place, f"not valid YAML: {problem}"))
+        reading.problems.append(
+            (place, f"not valid YAML: {_unquoted(getattr(error, 'problem', None) or 'unreadable')}")
+        )
         return None
     if len(documents) != 1 or not isinstance(documents[0], yaml.MappingNode):
         reading.problems.append((reading.name, "expected one YAML mapping of keys to values"))
         return None
     value = _plain(documents[0], (), reading)
     return value if isinstance(value, dict) else None
+
+
+def _unquoted(problem: str) -> str:
+    """What the YAML parser says, without what it quotes of the file: that may be a secret."""
+    return re.sub(r"""(['"])(?!<)[^'"]*\w[^'"]*\1?""", "...", problem)
 
 
 def _plain(node: yaml.Node, path: Path, reading: _Reading) -> Any:
@@ -154,6 +170,18 @@ def _plain_mapping(node: yaml.MappingNode, path: Path, reading: _Reading) -> dic
         found[key.value] = _plain(value, below, reading)
         reading.places[below] = f"{reading.name}:{key.start_mark.line + 1}"
     return found
+
+
+def _drop_empty_sections(data: dict[str, Any], model: type[BaseModel]) -> None:
+    """A section whose keys are all commented out says nothing; a key without a value is a mistake."""
+    for name, info in model.model_fields.items():
+        section = _section(info.annotation)
+        if section is None or name not in data:
+            continue
+        if data[name] is None:
+            del data[name]
+        elif isinstance(data[name], dict):
+            _drop_empty_sections(data[name], section)
 
 
 # --- environment
@@ -194,13 +222,18 @@ def _is_secret(annotation: Any) -> bool:
 
 def _merge_environment(data: dict[str, Any], environment: Mapping[str, str], reading: _Reading) -> None:
     known = variables()
+    secrets = {path for path in known.values() if (*path[:-1], f"{path[-1]}_file") in known.values()}
     for name in sorted(n for n in environment if n.startswith(ENVIRONMENT_PREFIX)):
         path = known.get(name)
         if path is None:
             reading.problems.append((name, f"unknown variable{_nearest(name, known)}"))
             continue
+        for below in [place for place in reading.places if place[: len(path)] == path]:
+            del reading.places[below]  # what the file says there holds no more
         reading.places[path] = name
         value: Any = environment[name]
+        if path in secrets:
+            value = value.removesuffix("\n").removesuffix("\r")
         if value.lstrip()[:1] in ("[", "{"):
             try:
                 value = json.loads(value)
@@ -235,7 +268,7 @@ def _resolve_secrets(
             continue
         try:
             data[name] = read_file(str(source)).removesuffix("\n").removesuffix("\r")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             reading.report((*path, twin), f"cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}")
             data[name] = "unread"
         if not data[name].strip():
@@ -258,7 +291,6 @@ def _check_contradictions(data: dict[str, Any], reading: _Reading) -> None:
         if len(sources) != 1:
             reading.report(("saml",), "needs exactly one of metadata_url and metadata_file")
     _check_origin(data, reading)
-    _check_paths(data, reading)
 
 
 def _check_origin(data: dict[str, Any], reading: _Reading) -> None:
@@ -276,15 +308,6 @@ def _check_origin(data: dict[str, Any], reading: _Reading) -> None:
             reading.report(("upstream", "url"), "names the protected domain itself: requests would go round in circles")
         if url.partition("://")[2].rstrip("/") == data.get("listen", "127.0.0.1:8123"):
             reading.report(("upstream", "url"), "is the address that PassProxy listens on")
-
-
-def _check_paths(data: dict[str, Any], reading: _Reading) -> None:
-    passthrough = data.get("passthrough")
-    paths = passthrough.get("paths") if isinstance(passthrough, dict) else None
-    for index, entry in enumerate(paths if isinstance(paths, list) else ()):
-        path = entry.get("path") if isinstance(entry, dict) else entry
-        if isinstance(path, str) and path.startswith("/.passproxy"):
-            reading.report(("passthrough", "paths", index), "/.passproxy/ is PassProxy's own")
 
 
 def _validated(data: dict[str, Any], reading: _Reading) -> Settings | None:

@@ -199,6 +199,10 @@ class EndpointMethod(RequestRefused):
     sentence = "This page of the sign-in service does not accept that request method."
     hint = "Start again from the application's own address."
 
+    def __init__(self, *allowed: str) -> None:
+        super().__init__(f"only {', '.join(allowed)} here")
+        self.allowed = allowed
+
 
 class Overloaded(RequestRefused):
     code = "PP-OVERLOADED"

@@ -16,6 +16,9 @@ from passproxy.core.urls import Origin
 #: Lines remembered, by peer and X-Forwarded-For: about as many as clients at a time.
 REMEMBERED_LIMIT = 4096
 
+#: Longest X-Forwarded-For that is remembered; three or four addresses are below 160 bytes.
+REMEMBERED_LIMIT_BYTES = 256
+
 #: Entries of one X-Forwarded-For that are looked at, from the right. A chain of
 #: trusted proxies is three or four long.
 HOP_LIMIT = 32
@@ -37,10 +40,16 @@ class Forwarded:
         `peer` is the address of the connection, "" for a unix socket, whose
         other end is a local proxy that may write to it.
         """
-        key = (peer, values[0] if values and len(values) == 1 else b",".join(values or ()))
+        value = b"" if values is None else values[0] if len(values) == 1 else b",".join(values)
+        key = (peer, value)
         known = self._lines.get(key)
         if known is None:
-            known = self._made(peer, key[1])
+            peer = _unmapped(peer)
+            if value and peer and not self._is_trusted(peer):
+                return self.lines(peer, None)  # what a stranger says has no effect
+            known = self._made(peer, value)
+            if len(value) > REMEMBERED_LIMIT_BYTES:
+                return known
             if len(self._lines) >= REMEMBERED_LIMIT:
                 del self._lines[next(iter(self._lines))]
             self._lines[key] = known
@@ -48,7 +57,7 @@ class Forwarded:
 
     def client(self, peer: str, values: list[bytes] | None) -> str:
         """The client's address as far as it can be believed."""
-        return self._hops(peer, b",".join(values or ()))[0]
+        return self._hops(_unmapped(peer), b",".join(values or ()))[0]
 
     def _made(self, peer: str, value: bytes) -> bytes:
         client, chain = self._hops(peer, value)
@@ -73,8 +82,15 @@ class Forwarded:
         return any(parsed in network for network in self._trusted)
 
 
+def _unmapped(peer: str) -> str:
+    """A dual-stack listener sees IPv4 clients as ::ffff:192.0.2.1."""
+    return peer.removeprefix("::ffff:") if "." in peer else peer
+
+
 def _address(text: str) -> str | None:
-    """An address in its usual form; a port, as some proxies add one, is dropped."""
+    """An address in its usual form; a port, as some proxies add one, is dropped, and a zone refused."""
+    if "%" in text:
+        return None
     if text.startswith("["):
         text = text[1:].partition("]")[0]
     elif text.count(":") == 1:

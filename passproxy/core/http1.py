@@ -38,6 +38,9 @@ FIELD_LIMIT = 200
 #: Distinct spellings that a `NameTable` remembers; beyond them each is examined again.
 NAME_LIMIT = 4096
 
+#: Longest spelling that is remembered. The longest registered name has 45 bytes.
+NAME_LIMIT_BYTES = 64
+
 #: A body of unknown length in chunks, as the value of `RequestHead.body`.
 CHUNKED: Final = -1
 #: A body that ends with the connection, as the value of `AnswerHead.body`.
@@ -94,7 +97,7 @@ class NameTable:
         if not _TOKEN.match(raw):
             return None
         treatment = self._treat(raw)
-        if len(self.known) < NAME_LIMIT:
+        if len(self.known) < NAME_LIMIT and len(raw) <= NAME_LIMIT_BYTES:
             self.known[raw] = treatment
         return treatment
 

@@ -212,6 +212,8 @@ def _groups(attributes: Mapping[str, tuple[str, ...]], rules: AttributeRules) ->
             continue
         if rules.group_include and not any(pattern.search(value) for pattern in rules.group_include):
             continue
-        kept.setdefault(value.removeprefix(rules.group_strip_prefix))
+        shortened = value.removeprefix(rules.group_strip_prefix)
+        if shortened == shortened.strip():
+            kept.setdefault(shortened)
     kept.pop("", None)
     return tuple(kept)

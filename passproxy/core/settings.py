@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-_DURATION = re.compile(r"(\d{1,9})\s*(s|m|h|d)\Z")
+_DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|h|d)\Z")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 
@@ -82,8 +82,9 @@ def _url(value: str) -> Any:
     try:
         parts = urlsplit(value)
         parts.port  # noqa: B018 - raises for a port out of range
-    except ValueError as error:
-        raise ValueError(f"not a URL: {error}") from None
+    except ValueError:
+        # The parser's own words may quote what is a password to whoever wrote it.
+        raise ValueError("not a URL") from None
     if re.search(r"[\x00-\x20\x7f-\uffff]", value) or not parts.scheme:
         raise ValueError("not a URL")
     if parts.username is not None or parts.password is not None:
@@ -112,7 +113,9 @@ def _origin_url(value: str) -> str:
         raise ValueError("must be an origin such as https://app.example.com:8443")
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
         raise ValueError("must be https; plain http is accepted only for loopback names and addresses (trials)")
-    return value.rstrip("/")
+    if parts.netloc.endswith(":") or parts.port == 0:
+        raise ValueError("has no usable port")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
 def _support_url(value: str) -> str:
@@ -129,8 +132,9 @@ def _listen_address(value: str) -> str:
     host, separator, port = value.rpartition(":")
     if not separator or not port.isdecimal() or not 0 <= int(port) <= 65535:
         raise ValueError("expected address:port, [address]:port or unix:/path/to.sock")
-    if not host:
+    if not host or host == "*":
         raise ValueError("write the address out: 127.0.0.1:PORT, or 0.0.0.0:PORT for every interface")
+    _host_name(host.removeprefix("[").removesuffix("]"))
     return value
 
 
@@ -161,7 +165,9 @@ def _path_pattern(value: str) -> str:
         raise ValueError("a path pattern has no empty and no dot segments")
     if "***" in value or re.search(r"[^/]\*\*|\*\*[^/]", value):
         raise ValueError("** stands alone between slashes")
-    if value in ("/*", "/**"):
+    if value.startswith("/.passproxy"):
+        raise ValueError("/.passproxy/ is PassProxy's own")
+    if value != "/" and not re.search(r"[^/*]", value):
         raise ValueError("this would open the whole application; use a web server without PassProxy for that")
     return value
 
@@ -173,7 +179,7 @@ def _token(value: str) -> str:
 
 
 def _cookie_name(value: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+    if not re.fullmatch(r"(?:__Host-)?[A-Za-z0-9_-]{1,64}", value) or value == "__Host-":
         raise ValueError("letters, digits, - and _ only, 64 characters at most")
     return value
 

@@ -85,14 +85,20 @@ def keys_from(text: str) -> tuple[Key, ...]:
     """
     try:
         entries = json.loads(text)["keys"]
-        keys = [Key(e["kid"], base64.urlsafe_b64decode(e["secret"] + "=="), int(e["created"])) for e in entries]
+        keys = [_key_from(entry) for entry in entries]
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise ConfigError(("the key file is not a key file of this product",)) from None
-    if not all(_KID.match(str(key.kid)) and len(key.secret) >= KEY_BYTES for key in keys):
+    if not all(_KID.match(key.kid) and len(key.secret) >= KEY_BYTES for key in keys):
         raise ConfigError((f"the key file has a key below {KEY_BYTES} bytes, or a kid that is not a short name",))
     if not 0 < len(keys) <= RING_LIMIT or len({key.kid for key in keys}) != len(keys):
         raise ConfigError((f"the key file must hold 1 to {RING_LIMIT} keys with different kids",))
     return tuple(sorted(keys, key=lambda key: key.created, reverse=True))
+
+
+def _key_from(entry: dict[str, Any]) -> Key:
+    if type(entry["kid"]) is not str:
+        raise TypeError("a kid that is not a string")
+    return Key(entry["kid"], base64.urlsafe_b64decode(entry["secret"] + "=="), int(entry["created"]))
 
 
 class KeyRing:

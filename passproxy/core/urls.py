@@ -28,7 +28,7 @@ _LOCAL_TARGET = re.compile(r"/[!$-;=?-\[\]-~]*\Z")
 
 # Leading segments that some reader drops or decodes to nothing, a slash or a control
 # character: behind them a second slash would start a host name.
-_HOLLOW_START = re.compile(r"/(?:[.;]|%(?:2f|5c|2e|3b|0[0-9a-f]|1[0-9a-f]|20|7f))*/", re.IGNORECASE)
+_HOLLOW_START = re.compile(r"/(?:\.|%(?:2f|5c|2e|3b|[01][0-9a-f]|20|7f))*(?:;[^/]*)?/", re.IGNORECASE)
 
 _DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?:;[^/]*)?(?:/|\Z)", re.IGNORECASE)
 
@@ -78,8 +78,9 @@ def return_to(target: str) -> str:
     path = target.partition("?")[0]
     if _HOLLOW_START.match(path) or re.match(r"/%(?:2f|5c|[01]|20|7f)", path, re.IGNORECASE):
         return "/"
-    # "/a/..//evil" is "//evil" to whoever removes dot segments first.
-    if "//" in path and _DOT_SEGMENT.search(path):
+    # Browsers resolve dot segments before they ask, so nobody's link has them; after
+    # resolving, "/a/..//evil" would be a host and "/a/../.passproxy/logout" a page of ours.
+    if _DOT_SEGMENT.search(path):
         return "/"
     return target
 

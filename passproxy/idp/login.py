@@ -102,4 +102,4 @@ class Logins:
             raise LoginReplayed("the login id was used before")
         while self._used and (len(self._used) >= USED_LIMIT or next(iter(self._used.values())) <= now):
             del self._used[next(iter(self._used))]
-        self._used[login_id] = int(now) + LOGIN_LIMIT_SECONDS
+        self._used[login_id] = pending.started_at + LOGIN_LIMIT_SECONDS + 1

@@ -201,4 +201,4 @@ class Endpoints:
     @staticmethod
     def _allow(asked: Asked, *methods: str) -> None:
         if asked.head.method.decode() not in methods:
-            raise EndpointMethod(f"only {', '.join(methods)} here")
+            raise EndpointMethod(*methods)

@@ -17,6 +17,7 @@ from typing import Any, Literal, assert_never
 
 from passproxy.core.decision import Decider, Forward, Refuse, Serve, StartLogin
 from passproxy.core.errors import (
+    EndpointUnknown,
     LoginError,
     LoginRequired,
     PassProxyError,
@@ -213,7 +214,7 @@ class Gateway:
         )
         html = head is None or b"text/html" in (head.value(b"accept") or b"").lower()
         more = {"login_url": self._parts.origin.url(LOGIN_URL)} if isinstance(error, LoginRequired) else {}
-        retry_url = "/" if retry_url is None and isinstance(error, LoginError) else retry_url
+        retry_url = "/" if retry_url is None and isinstance(error, (LoginError, EndpointUnknown)) else retry_url
         response = self._parts.pages.error(error, request_id, html=html, retry_url=retry_url, **more)
         if rejected is not None:
             fields = (*fields, self._parts.endpoints.without_session())

@@ -19,7 +19,14 @@ from typing import Any
 
 import jinja2
 
-from passproxy.core.errors import IdpUnavailable, Overloaded, PassProxyError, UpgradeVersion
+from passproxy.core.errors import (
+    EndpointMethod,
+    IdpUnavailable,
+    MethodRefused,
+    Overloaded,
+    PassProxyError,
+    UpgradeVersion,
+)
 from passproxy.core.http1 import METHODS
 
 #: What a browser or a script waits before it asks again when something here is down.
@@ -149,6 +156,8 @@ def _fields_of(error: PassProxyError) -> tuple[Field, ...]:
         return (("Sec-WebSocket-Version", "13"),)
     if isinstance(error, (IdpUnavailable, Overloaded)):
         return (("Retry-After", str(RETRY_SECONDS)),)
-    if error.status == 405:
+    if isinstance(error, EndpointMethod):
+        return (("Allow", ", ".join(error.allowed)),)
+    if isinstance(error, MethodRefused):
         return (("Allow", ", ".join(sorted(method.decode() for method in METHODS))),)
     return ()

@@ -61,7 +61,9 @@ class PassProxy:
         """For a `Browser`, so that it can speak to the real origin."""
         return {ORIGIN: Front(f"http://{self.address}")}
 
-    def token(self, user: str = "alice", groups: tuple[str, ...] = ("ops",), *, seconds: int = 3600, **more: str) -> str:
+    def token(
+        self, user: str = "alice", groups: tuple[str, ...] = ("ops",), *, seconds: int = 3600, **more: str
+    ) -> str:
         """A session token, ending after so many seconds (which may lie behind)."""
         now = time.time()
         identity = Identity("https://idp.example.com", f"sub-{user}", {"user": user, **more}, groups, int(now))
@@ -69,7 +71,9 @@ class PassProxy:
         authentication = Authentication(identity.issuer, identity.subject, {}, int(now), int(now) + seconds)
         return self.sessions.seal(self.sessions.begin(identity, authentication, begun))
 
-    def cookie(self, user: str = "alice", groups: tuple[str, ...] = ("ops",), *, seconds: int = 3600, **more: str) -> str:
+    def cookie(
+        self, user: str = "alice", groups: tuple[str, ...] = ("ops",), *, seconds: int = 3600, **more: str
+    ) -> str:
         """The value of a Cookie field with a session."""
         return f"{self.names.session}={self.token(user, groups, seconds=seconds, **more)}"
 
@@ -90,14 +94,10 @@ async def protecting(upstream_url: str, state_dir: Path, **sections: Any) -> Asy
         if not listening.done():
             await task
         yield _running(listening.result(), settings, stop)
+    finally:
         stop.set()
         async with asyncio.timeout(10):
             await task
-    finally:
-        if not task.done():
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
 
 def _running(address: str, settings: Settings, stop: asyncio.Event) -> PassProxy:
@@ -119,8 +119,11 @@ def idp_keys() -> KeyPair:
 
 
 @contextlib.asynccontextmanager
-async def demo_idp(port: int = 0) -> AsyncIterator[DemoIdentityProvider]:
-    async with DemoIdentityProvider(ORIGIN, port=port, keys=idp_keys()) as idp:
+async def demo_idp(port: int = 0, secret: str | None = None) -> AsyncIterator[DemoIdentityProvider]:
+    """The demo's provider; with the port and the secret of an earlier one it is that one come back."""
+    provider = DemoIdentityProvider(ORIGIN, port=port, keys=idp_keys())
+    provider.client_secret = secret or provider.client_secret
+    async with provider as idp:
         yield idp
 
 
@@ -147,7 +150,7 @@ def request(
         raw.insert(0, b"Host: " + host.encode())
     if cookie is not None:
         raw.append(b"Cookie: " + cookie.encode())
-    if body and not any(line.lower().startswith((b"content-length", b"transfer-encoding")) for line in raw):
+    if body and not any(line.lower().startswith((b"content-length:", b"transfer-encoding:")) for line in raw):
         raw.append(b"Content-Length: %d" % len(body))
     target = target if isinstance(target, bytes) else target.encode("latin-1")
     start = method.encode("latin-1") + b" " + target + b" HTTP/" + version.encode()
@@ -169,7 +172,7 @@ def alive(kind: type[T], wanted: Callable[[T], bool] = lambda _: True) -> list[T
     return [each for each in gc.get_objects() if type(each) is kind and wanted(each)]
 
 
-async def eventually(holds: Callable[[], bool], what: str, seconds: float = 3.0) -> None:
+async def eventually(holds: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
     """Wait for something that has to become true."""
     end = time.monotonic() + seconds
     while not holds():

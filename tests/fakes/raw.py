@@ -79,7 +79,11 @@ class Raw:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._small:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        await asyncio.get_running_loop().sock_connect(self.sock, (self._host, self._port))
+        try:
+            await asyncio.get_running_loop().sock_connect(self.sock, (self._host, self._port))
+        except OSError:
+            self.sock.close()
+            raise
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
@@ -146,15 +150,6 @@ class Raw:
         except ConnectionResetError:
             assert self._buffer == b""
         return True
-
-    async def silence(self, seconds: float = 0.1) -> bool:
-        """Whether nothing comes for a moment, and the connection stays open."""
-        try:
-            async with asyncio.timeout(seconds):
-                await asyncio.get_running_loop().sock_recv(self.sock, 1)
-        except TimeoutError:
-            return True
-        return False
 
     async def _body(self, answer: Answer, method: bytes) -> bytes:
         if method == b"HEAD" or answer.status in (101, 204, 304):

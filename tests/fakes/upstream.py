@@ -193,6 +193,7 @@ class Upstream:
         self.requests: list[Seen] = []
         self.lines: list[Line] = []
         self.nonsense: list[bytes] = []
+        self._ever: list[Line] = []
         self._slow = slow
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -233,6 +234,11 @@ class Upstream:
         """Whether nobody so much as connected."""
         return not self.lines
 
+    @property
+    def received_bytes(self) -> int:
+        """Everything that ever arrived."""
+        return sum(line.received_bytes for line in self._ever)
+
     def forget(self) -> None:
         """Start counting anew; open connections stay."""
         self.requests.clear()
@@ -247,6 +253,7 @@ class Upstream:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = Line(len(self.lines), reader, writer)
         self.lines.append(line)
+        self._ever.append(line)
         try:
             while (head := await line.head()) is not None:
                 if not head.split(b"\r\n")[0].endswith(b" HTTP/1.1"):

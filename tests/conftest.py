@@ -1,0 +1,69 @@
+"""What more than one folder of tests uses."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+import uvloop
+
+from passproxy.web import watch
+from tests.fakes.gateway import PassProxy, protecting
+from tests.fakes.log import Log
+from tests.fakes.upstream import Upstream
+
+#: For one test. None needs more than a few seconds.
+LIMIT_SECONDS = 60.0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], object]]:
+    """The edge is tested on the loop that production uses, and what moves its bytes on Python's own as well."""
+    if item.path.name in ("test_connection.py", "test_upstream.py", "test_tunnel.py"):
+        return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
+    is_edge = item.path.parent.name in ("attacks", "flows", "web")
+    return {"loop": uvloop.new_event_loop if is_edge else asyncio.new_event_loop}
+
+
+@pytest.fixture(autouse=True)
+def _limit() -> Iterator[None]:
+    """A test that hangs fails, with its traceback."""
+
+    def give_up(*_: object) -> None:
+        raise TimeoutError("the test took too long")
+
+    previous = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT_SECONDS)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, previous)
+
+
+@pytest.fixture
+def log(caplog: pytest.LogCaptureFixture) -> Log:
+    caplog.set_level(logging.DEBUG)
+    return Log(caplog)
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    async with Upstream() as running:
+        yield running
+
+
+@pytest.fixture
+async def passproxy(upstream: Upstream, tmp_path: Path) -> AsyncIterator[PassProxy]:
+    """In front of `upstream`, with /public and /health open to everybody."""
+    paths = ["/health", "/public/**", {"path": "/hook", "methods": ["POST"]}]
+    async with protecting(upstream.url, tmp_path, passthrough={"paths": paths}) as running:
+        yield running
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time limits are looked at fifty times a second."""
+    monkeypatch.setattr(watch, "TICK_SECONDS", 0.02)

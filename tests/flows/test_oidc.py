@@ -1,0 +1,37 @@
+"""Whole logins by OpenID Connect: browser, PassProxy, the demo's provider, and back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fakes.gateway import ORIGIN, oidc_at
+from tests.flows.login import LoginFlow
+
+
+class TestOidc(LoginFlow):
+    settings = staticmethod(oidc_at)
+    callback = "oidc/callback"
+
+    async def test_the_request_tells_the_provider_nothing_of_the_deep_link(self, browser):
+        page = await browser.open(f"{ORIGIN}/reset?token=very-secret")
+        assert all("very-secret" not in hop.location for hop in page.hops)
+        assert "code_challenge_method=S256" in page.url
+        assert "nonce=" in page.url
+
+    @pytest.mark.parametrize("field", ["state", "code"])
+    async def test_an_answer_that_was_changed_on_its_way_is_refused(self, browser, upstream, field, log):
+        form = await browser.open(f"{ORIGIN}/")
+        original = browser._answer
+
+        async def changing(request, relation):
+            if "/oidc/callback" in request.url:
+                head, _, tail = request.url.partition(f"{field}=")
+                request = type(request)(request.method, f"{head}{field}={'x' * 22}{tail[22:]}", request.initiator)
+            return await original(request, relation)
+
+        browser._answer = changing
+        page = await browser.sign_in(form, "alice", "alice")
+        assert page.status in (400, 403)
+        assert upstream.requests == []
+        assert "__Host-passproxy" not in browser.cookies.names()
+        log.one("auth.reject")

@@ -1,0 +1,248 @@
+"""
+What is shipped in etc/ can be used as it is: it parses, and says the truth about the keys and their defaults.
+
+In the example a `#` that is directly followed by a key or a list item hides
+something that can be uncommented; a `#` and a space is prose. Whether nginx
+accepts its part is asked of nginx itself, in e2e/test_nginx.py.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from passproxy.core.config import settings_from, variables
+from passproxy.core.http1 import HEAD_LIMIT_BYTES
+from passproxy.core.settings import PassthroughPath, Settings
+from passproxy.web.connection import KEEP_ALIVE_SECONDS
+
+ETC = Path(__file__).parent.parent / "etc"
+EXAMPLE = ETC / "passproxy" / "example.yaml"
+NGINX = ETC / "nginx" / "passproxy.conf"
+
+#: A key or a list item behind a `#`; prose never looks like one, because of its space.
+_HIDDEN = re.compile(r"^( *)#(?=\S)", re.MULTILINE)
+
+_SIZE = {"k": 1024, "m": 1024**2}
+
+
+def example() -> str:
+    return EXAMPLE.read_text("utf-8")
+
+
+def everything() -> dict[str, Any]:
+    """The example with every key uncommented; not a configuration, since some exclude each other."""
+    data = yaml.load(_HIDDEN.sub(r"\1", example()), Loader=yaml.BaseLoader)
+    assert isinstance(data, dict)
+    return data
+
+
+def without(data: dict[str, Any], *paths: str) -> dict[str, Any]:
+    """A copy without the keys at these dotted paths."""
+    left = {key: value for key, value in data.items() if key not in paths}
+    for key, value in left.items():
+        if isinstance(value, dict):
+            below = [path.partition(".")[2] for path in paths if path.partition(".")[0] == key]
+            left[key] = without(value, *below)
+    return left
+
+
+def settings(data: dict[str, Any]) -> Settings:
+    return settings_from(yaml.safe_dump(data), "example", {}, lambda path: f"content of {path}")
+
+
+def key_paths(data: dict[str, Any], known: set[str], prefix: str = "") -> set[str]:
+    """Dotted paths of all keys, down to those that hold a value (which may be a map)."""
+    found = set()
+    for key, value in data.items():
+        path = prefix + key
+        found |= key_paths(value, known, f"{path}.") if isinstance(value, dict) and path not in known else {path}
+    return found
+
+
+def defaults(model: type[BaseModel], prefix: str = "") -> dict[str, Any]:
+    """Dotted path -> default, of each key that has one that says something."""
+    found: dict[str, Any] = {}
+    for name, info in model.model_fields.items():
+        below = next((t for t in (info.annotation, *getattr(info.annotation, "__args__", ())) if _is_section(t)), None)
+        if below is not None:
+            found |= defaults(below, f"{prefix}{name}.")
+        elif not info.is_required() and (default := info.get_default(call_default_factory=True)) not in (
+            None,
+            (),
+            {},
+            "",
+        ):
+            found[prefix + name] = default
+    return found
+
+
+def _is_section(candidate: Any) -> bool:
+    return isinstance(candidate, type) and issubclass(candidate, BaseModel)
+
+
+def value_at(source: Any, path: str) -> Any:
+    for part in path.split("."):
+        source = source[part] if isinstance(source, dict) else getattr(source, part)
+    return source
+
+
+VARIANTS = [
+    pytest.param(("saml", "oidc.client_secret"), id="OpenID Connect with a secret file"),
+    pytest.param(("saml", "oidc.client_secret_file"), id="OpenID Connect with the secret itself"),
+    pytest.param(("oidc", "saml.metadata_file"), id="SAML with a metadata address"),
+    pytest.param(("oidc", "saml.metadata_url"), id="SAML with a metadata file"),
+]
+
+
+def test_the_example_is_valid_as_it_is_shipped():
+    read = []
+    shipped = settings_from(example(), "example", {}, lambda path: read.append(path) or "a secret")
+    assert shipped.domain == "app.example.com"
+    assert shipped.oidc is not None
+    assert read == ["/etc/passproxy/app.client_secret"]
+
+
+@pytest.mark.parametrize("left_out", VARIANTS)
+def test_the_example_is_valid_with_everything_that_can_hold_together(left_out):
+    assert settings(without(everything(), *left_out))
+
+
+def test_the_example_has_every_key_and_no_other():
+    known = {".".join(map(str, path)) for path in variables().values()}
+    assert key_paths(everything(), known) == known
+
+
+def test_the_example_shows_both_forms_of_a_public_path():
+    plain, detailed = set(), set()
+    for entry in everything()["passthrough"]["paths"]:
+        detailed |= set(entry) if isinstance(entry, dict) else set()
+        plain |= {entry} if isinstance(entry, str) else set()
+    assert plain
+    assert detailed == set(PassthroughPath.model_fields)
+
+
+@pytest.mark.parametrize(("path", "default"), defaults(Settings).items(), ids=defaults(Settings))
+def test_a_default_that_the_example_shows_is_the_default(path, default):
+    left_out = ("saml.metadata_file", "oidc") if path.startswith("saml") else ("saml", "oidc.client_secret")
+    shown = value_at(settings(without(everything(), *left_out)), path)
+    assert shown == default
+
+
+@pytest.mark.parametrize("path", sorted(key_paths(everything(), {".".join(map(str, p)) for p in variables().values()})))
+def test_a_key_that_the_example_hides_says_when_it_is_no_default(path):
+    """Otherwise a reader would take an example for what holds anyway."""
+    if path in defaults(Settings):
+        return
+    comment, is_hidden = _comment_above(path)
+    if is_hidden and value_at(everything(), path):
+        assert "(example)" in comment.replace("\n", " "), f"{path}: {comment}"
+
+
+def _comment_above(path: str) -> tuple[str, bool]:
+    """The prose above a key, and whether the key is commented out."""
+    node, text = yaml.compose(_HIDDEN.sub(r"\1", example()), Loader=yaml.BaseLoader), example().splitlines()
+    line = 0
+    for part in path.split("."):
+        key, node = next((k, v) for k, v in node.value if k.value == part)
+        line = key.start_mark.line
+    above: list[str] = []
+    for previous in reversed(text[:line]):
+        if not previous.strip().startswith("# "):
+            break
+        above.insert(0, previous.strip().removeprefix("# "))
+    return " ".join(above), text[line].strip().startswith("#")
+
+
+def test_every_key_of_the_example_is_explained():
+    unexplained = [
+        path
+        for path in key_paths(everything(), {".".join(map(str, p)) for p in variables().values()})
+        if not _comment_above(path)[0]
+    ]
+    assert unexplained == []
+
+
+# --- nginx
+
+
+def directives() -> list[list[str]]:
+    """The directives of the snippet in order, arguments split; a block is its opening words."""
+    text = re.sub(r"(^|\s)#.*", "", NGINX.read_text("utf-8"))
+    pieces = re.findall(r"""(?:"[^"]*"|'[^']*'|[^;{}"'])+(?=[;{])""", text)
+    return [[word.strip("\"'") for word in re.findall(r"\"[^\"]*\"|'[^']*'|\S+", piece)] for piece in pieces]
+
+
+def arguments(name: str) -> list[list[str]]:
+    return [words[1:] for words in directives() if words[0] == name]
+
+
+def size(text: str) -> int:
+    return int(text[:-1]) * _SIZE[text[-1].lower()] if text[-1].lower() in _SIZE else int(text)
+
+
+def test_braces_of_the_nginx_snippet_are_balanced():
+    text = re.sub(r"(^|\s)#.*", "", NGINX.read_text("utf-8"))
+    assert text.count("{") == text.count("}") > 0
+
+
+def test_no_request_that_nginx_accepts_is_too_large_for_passproxy():
+    ((count, each),) = arguments("large_client_header_buffers")
+    first = size(arguments("client_header_buffer_size")[0][0])
+    assert int(count) * size(each) + first < HEAD_LIMIT_BYTES
+    # The session cookie, the login cookies and as much of the application's: one line.
+    assert size(each) > 3 * 4096
+
+
+def test_nginx_closes_idle_connections_before_passproxy_does():
+    (idle,) = arguments("keepalive_timeout")
+    assert int(idle[0].removesuffix("s")) < KEEP_ALIVE_SECONDS
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Forwarded",
+        "Proxy",
+        "X-Forwarded-Uri",
+        "X-Forwarded-Prefix",
+        "X-Forwarded-Method",
+        "X-Original-URL",
+        "X-Rewrite-URL",
+    ],
+)
+def test_nginx_clears_what_applications_obey(name):
+    assert [name, ""] in arguments("proxy_set_header")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Host", "$host"),
+        ("X-Forwarded-For", "$remote_addr"),
+        ("X-Forwarded-Host", "$host"),
+        ("X-Forwarded-Proto", "$scheme"),
+        ("X-Forwarded-Port", "$server_port"),
+        ("Connection", "$passproxy_connection"),
+    ],
+)
+def test_nginx_overwrites_what_it_knows_better(name, value):
+    assert [name, value] in arguments("proxy_set_header")
+
+
+def test_no_location_of_nginx_loses_the_headers_of_its_server():
+    """proxy_set_header is inherited only where there is none (ngx_http_proxy_module)."""
+    text = re.sub(r"(^|\s)#.*", "", NGINX.read_text("utf-8"))
+    locations = re.findall(r"location[^{]*\{([^}]*)\}", text)
+    assert len(locations) >= 2
+    assert not any("proxy_set_header" in inside or "add_header" in inside for inside in locations)
+
+
+@pytest.mark.parametrize("name", ["proxy_buffering", "proxy_request_buffering", "proxy_redirect", "proxy_cache"])
+def test_nginx_stores_and_rewrites_nothing(name):
+    assert arguments(name) == [["off"]]
