@@ -2,10 +2,15 @@
 Pending logins: what PassProxy must remember between start and callback.
 
 A pending login travels in the browser, enclosed, because the process keeps no
-state; any replica can finish it. Each has its own id and its own cookie, so a
-hundred tabs do not disturb each other. It proves that the browser presenting
-an answer is the one that was sent to ask. This module sets no cookie and
-checks no answer: endpoints.py does the first, each provider the second.
+state; any replica can finish it. It proves that the browser presenting an
+answer is the one that was sent to ask. This module sets no cookie and checks no
+answer: endpoints.py does the first, each provider the second.
+
+A hundred tabs may start at once. Each start sets a small cookie of its own, so
+that answers that cross each other on the way overwrite nothing. What has piled
+up is gathered in one cookie, and a small one is given up only after the browser
+was seen to have it in there. All together stay within a budget: beyond it the
+oldest lose the target they return to, then (after hundreds) themselves.
 """
 
 from __future__ import annotations
@@ -14,8 +19,9 @@ import base64
 import hashlib
 import re
 import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass
+import zlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from passproxy.core.cookies import LOGIN_COOKIES_LIMIT_BYTES, CookieNames
 from passproxy.core.errors import LoginExpired, LoginUnknown, TokenInvalid
@@ -24,7 +30,21 @@ from passproxy.core.tokens import KeyRing, Purpose
 #: From the redirect to the answer: time for a password, a second factor and a phone call.
 LOGIN_LIMIT_SECONDS = 15 * 60
 
-_SECRET_BYTES = 16
+#: Small cookies before they are gathered: browsers ask one host six times at once.
+SMALL_LIMIT = 4
+
+#: The gathering cookie, name and value, as long as small ones still need room beside it.
+GATHERED_LIMIT_BYTES = 2850
+
+#: What the gathering cookie may inflate to: 300 logins with targets of 200 bytes.
+INFLATED_LIMIT_BYTES = 64 * 1024
+
+#: "name=value; " takes three more than both.
+_COOKIE_OVERHEAD_BYTES = 3
+
+_BINDING_BYTES = 16
+_SERIAL_BYTES = 3
+_TIME_BYTES = 5
 _LOGIN_ID = re.compile(r"[A-Za-z0-9_-]{22}\Z")
 
 
@@ -33,13 +53,19 @@ class PendingLogin:
     """
     One login under way. `started_at` is seconds since the epoch.
 
-    `secret` never leaves PassProxy but enclosed; what must match between start
-    and answer is derived from it.
+    `binding` is the secret of one browser, `serial` tells its logins apart. What
+    must match between start and answer is derived from both.
     """
 
-    secret: bytes
+    binding: bytes
+    serial: bytes
     started_at: int
     return_to: str
+
+    @property
+    def secret(self) -> bytes:
+        """Never leaves PassProxy; the browser has it only enclosed."""
+        return hashlib.sha256(b"login" + self.binding + self.serial + _time(self.started_at)).digest()
 
     @property
     def login_id(self) -> str:
@@ -48,24 +74,47 @@ class PendingLogin:
         return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def new_pending(return_to: str, now: float) -> PendingLogin:
-    return PendingLogin(secrets.token_bytes(_SECRET_BYTES), int(now), return_to)
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A new login, the cookies to set for it by name, and those to expire."""
+
+    login: PendingLogin
+    cookies: Mapping[str, str]
+    expired: list[str]
 
 
 @dataclass(frozen=True, slots=True)
 class PendingLogins:
-    """The pending logins of one browser, in its cookies."""
+    """The pending logins of browsers, in their cookies."""
 
     ring: KeyRing
     names: CookieNames
 
-    def cookie_name(self, login_id: str) -> str:
-        return self.names.login_prefix + login_id[:8]
+    @property
+    def _gathered_name(self) -> str:
+        return self.names.login_prefix + "all"
 
-    def enclose(self, pending: PendingLogin) -> str:
-        """The cookie value of a pending login."""
-        content = pending.secret + pending.started_at.to_bytes(5, "big") + pending.return_to.encode()
-        return self.ring.enclose(Purpose.PENDING, content)
+    def remember(self, return_to: str, cookies: Mapping[bytes, bytes], now: float) -> Remembered:
+        """A new login for a browser that has these login cookies."""
+        gathered, small, useless = self._read(cookies, now)
+        latest = max((*gathered, *small.values()), key=lambda login: login.started_at, default=None)
+        binding = secrets.token_bytes(_BINDING_BYTES) if latest is None else latest.binding
+        login = PendingLogin(binding, secrets.token_bytes(_SERIAL_BYTES), int(now), return_to)
+        added = {self._small_name(login): self._enclosed([login])}
+        settled = {replace(one, return_to="") for one in gathered}
+        expired = useless + [name for name, one in small.items() if replace(one, return_to="") in settled]
+        left = {name: one for name, one in small.items() if name not in expired}
+        room = LOGIN_COOKIES_LIMIT_BYTES - _size(added)
+        beside = sum(_size({name: cookies[name.encode("latin-1")].decode("latin-1")}) for name in left)
+        present = _size({self._gathered_name: cookies.get(self._gathered_name.encode(), b"").decode("latin-1")})
+        if len(left) >= SMALL_LIMIT or beside + present > room:
+            if beside + GATHERED_LIMIT_BYTES > room:
+                expired += left  # no room for both: the browser is trusted to take the gathered one
+                beside = 0
+            budget = min(GATHERED_LIMIT_BYTES, room - beside)
+            value = self._gathered([*gathered, *left.values()], budget - len(self._gathered_name))
+            added[self._gathered_name] = value
+        return Remembered(login, added, expired)
 
     def find(self, login_id: str, cookies: Mapping[bytes, bytes], now: float) -> PendingLogin:
         """
@@ -77,37 +126,125 @@ class PendingLogins:
         """
         if not _LOGIN_ID.match(login_id):
             raise LoginUnknown("the login id is not one of ours")
-        value = cookies.get(self.cookie_name(login_id).encode())
-        if value is None:
-            raise LoginUnknown("no login cookie for this login id")
-        try:
-            pending = self._disclosed(value)
-        except TokenInvalid as error:
-            raise LoginUnknown(f"login cookie: {error.detail}") from None
-        if not secrets.compare_digest(pending.login_id, login_id):
-            raise LoginUnknown("the login cookie belongs to another login id")
-        if not -60 <= now - pending.started_at <= LOGIN_LIMIT_SECONDS:
+        if not cookies:
+            raise LoginUnknown("no login cookie came back")
+        logins = [login for value in cookies.values() for login in self._logins(value)]
+        same = [login for login in logins if secrets.compare_digest(login.login_id, login_id)]
+        if not same:
+            raise LoginUnknown(f"not among the {len(logins)} logins of this browser")
+        # A gathered copy may have lost its target; the small cookie still has it.
+        login = max(same, key=lambda one: one.return_to != "/")
+        if not _is_current(login, now):
             raise LoginExpired("outside its time")
-        return pending
+        return login
 
-    def surplus(self, cookies: Mapping[bytes, bytes], added_bytes: int, now: float) -> list[str]:
-        """Names of login cookies to expire, oldest first, so that those left fit beside `added_bytes` more."""
-        total = added_bytes + sum(len(name) + len(value) + 3 for name, value in cookies.items())
-        surplus = []
-        for started_at, name in sorted((self._started_at(value), name) for name, value in cookies.items()):
-            if total <= LOGIN_COOKIES_LIMIT_BYTES and started_at >= now - LOGIN_LIMIT_SECONDS:
-                break
-            surplus.append(name.decode("latin-1"))
-            total -= len(name) + len(cookies[name]) + 3
-        return surplus
+    def names_of(self, login_id: str, cookies: Mapping[bytes, bytes]) -> list[str]:
+        """The cookies that hold this login alone, to be expired when it is over."""
+        return [
+            name.decode("latin-1")
+            for name, value in cookies.items()
+            if name.decode("latin-1") != self._gathered_name
+            and any(login.login_id == login_id for login in self._logins(value))
+        ]
 
-    def _started_at(self, value: bytes) -> int:
+    def _small_name(self, login: PendingLogin) -> str:
+        return self.names.login_prefix + base64.urlsafe_b64encode(login.serial).decode()
+
+    def _read(
+        self, cookies: Mapping[bytes, bytes], now: float
+    ) -> tuple[list[PendingLogin], dict[str, PendingLogin], list[str]]:
+        """What was gathered, what has a cookie of its own, and the names of cookies that hold nothing."""
+        gathered: list[PendingLogin] = []
+        small: dict[str, PendingLogin] = {}
+        useless: list[str] = []
+        for raw_name, value in cookies.items():
+            name = raw_name.decode("latin-1")
+            logins = [login for login in self._logins(value) if _is_current(login, now)]
+            if name == self._gathered_name:
+                gathered = logins
+            elif len(logins) == 1:
+                small[name] = logins[0]
+            else:
+                useless.append(name)
+        return gathered, small, useless
+
+    def _logins(self, value: bytes) -> list[PendingLogin]:
         try:
-            return self._disclosed(value).started_at
-        except TokenInvalid:
-            return 0
+            return _logins_from(self.ring.disclose(Purpose.PENDING, value))
+        except (TokenInvalid, ValueError, IndexError, zlib.error):
+            return []
 
-    def _disclosed(self, value: bytes) -> PendingLogin:
-        content = self.ring.disclose(Purpose.PENDING, value)
-        started_at = int.from_bytes(content[_SECRET_BYTES : _SECRET_BYTES + 5], "big")
-        return PendingLogin(content[:_SECRET_BYTES], started_at, content[_SECRET_BYTES + 5 :].decode())
+    def _gathered(self, logins: Iterable[PendingLogin], budget: int) -> str:
+        """As many as fit, the newest first; where it gets tight, the oldest without their targets."""
+        unique: dict[tuple[bytes, bytes], PendingLogin] = {}
+        for login in logins:
+            key = (login.binding, login.serial)
+            if key not in unique or unique[key].return_to == "/":
+                unique[key] = login
+        newest_first = sorted(unique.values(), key=lambda login: login.started_at, reverse=True)
+        low, high = 0, len(newest_first)
+        while low < high:  # how many may keep their target
+            middle = (low + high + 1) // 2
+            low, high = (
+                (middle, high) if len(self._enclosed(_bare(newest_first, middle))) <= budget else (low, middle - 1)
+            )
+        kept = _bare(newest_first, low)
+        while kept and len(value := self._enclosed(kept)) > budget:
+            kept = kept[: len(kept) * 9 // 10]
+        return value if kept else self._enclosed([])
+
+    def _enclosed(self, logins: list[PendingLogin]) -> str:
+        return self.ring.enclose(Purpose.PENDING, _content(logins))
+
+
+def _bare(logins: list[PendingLogin], keep: int) -> list[PendingLogin]:
+    return logins[:keep] + [replace(login, return_to="/") for login in logins[keep:]]
+
+
+def _is_current(login: PendingLogin, now: float) -> bool:
+    return -60 <= now - login.started_at <= LOGIN_LIMIT_SECONDS
+
+
+def _size(cookies: Mapping[str, str]) -> int:
+    return sum(len(name) + len(value) + _COOKIE_OVERHEAD_BYTES for name, value in cookies.items())
+
+
+def _time(seconds: int) -> bytes:
+    return seconds.to_bytes(_TIME_BYTES, "big")
+
+
+# The layout: logins of one browser share its binding, so they are grouped by it.
+#   group: binding, number of logins (2 bytes), then for each its serial, its time,
+#   the length of its target (2 bytes) and the target. All of it deflated.
+
+
+def _content(logins: list[PendingLogin]) -> bytes:
+    groups: dict[bytes, list[PendingLogin]] = {}
+    for login in logins:
+        groups.setdefault(login.binding, []).append(login)
+    plain = b"".join(
+        binding + len(group).to_bytes(2, "big") + b"".join(map(_packed, group)) for binding, group in groups.items()
+    )
+    deflate = zlib.compressobj(9, wbits=-15)
+    return deflate.compress(plain) + deflate.flush()
+
+
+def _packed(login: PendingLogin) -> bytes:
+    target = b"" if login.return_to == "/" else login.return_to.encode()
+    return login.serial + _time(login.started_at) + len(target).to_bytes(2, "big") + target
+
+
+def _logins_from(content: bytes) -> list[PendingLogin]:
+    plain = zlib.decompressobj(wbits=-15).decompress(content, INFLATED_LIMIT_BYTES)
+    logins: list[PendingLogin] = []
+    position = 0
+    while position < len(plain):
+        binding = plain[position : position + _BINDING_BYTES]
+        position += _BINDING_BYTES + 2
+        for _ in range(int.from_bytes(plain[position - 2 : position], "big")):
+            serial = plain[position : position + _SERIAL_BYTES]
+            start = position + _SERIAL_BYTES + _TIME_BYTES + 2
+            started_at = int.from_bytes(plain[position + _SERIAL_BYTES : start - 2], "big")
+            position = start + int.from_bytes(plain[start - 2 : start], "big")
+            logins.append(PendingLogin(binding, serial, started_at, plain[start:position].decode() or "/"))
+    return logins

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginReplayed
 from passproxy.core.identity import AttributeRules, identity_from
-from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogin, PendingLogins, new_pending
+from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogin, PendingLogins
 from passproxy.core.session import Session, Sessions
 from passproxy.idp.base import Callback, IdentityProvider, Proof
 
@@ -26,12 +26,11 @@ USED_LIMIT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """Where to send the browser, and the login cookie that it must bring back."""
+    """Where to send the browser, the login cookies that it must bring back, and those it need not keep."""
 
     redirect_to: str
-    cookie_name: str
-    cookie_value: str
-    surplus: list[str]
+    cookies: Mapping[str, str]
+    expired: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +40,7 @@ class Finished:
     session: Session
     token: str
     return_to: str
-    cookie_name: str
+    expired: list[str]
 
 
 class Logins:
@@ -63,11 +62,10 @@ class Logins:
         Raises:
             IdpUnavailable: the provider has never been reached.
         """
-        pending = new_pending(return_to, now)
-        redirect_to = await self.provider.start(pending.login_id, Proof(pending.secret), now)
-        name, value = self._pending.cookie_name(pending.login_id), self._pending.enclose(pending)
-        surplus = self._pending.surplus(cookies, len(name) + len(value) + 3, now)
-        return Started(redirect_to, name, value, surplus)
+        remembered = self._pending.remember(return_to, cookies, now)
+        login = remembered.login
+        redirect_to = await self.provider.start(login.login_id, Proof(login.secret), now)
+        return Started(redirect_to, remembered.cookies, remembered.expired)
 
     async def finish(self, callback: Callback, cookies: Mapping[bytes, bytes], now: float) -> Finished:
         """
@@ -89,11 +87,11 @@ class Logins:
             raise
         identity = identity_from(authentication, self._rules)
         session = self._sessions.begin(identity, authentication, now)
-        return Finished(session, self._sessions.seal(session), pending.return_to, self._pending.cookie_name(login_id))
+        return Finished(session, self._sessions.seal(session), pending.return_to, self.cookies_of(login_id, cookies))
 
-    def cookie_name(self, login_id: str) -> str:
-        """The name of the cookie of a login with this id."""
-        return self._pending.cookie_name(login_id)
+    def cookies_of(self, login_id: str, cookies: Mapping[bytes, bytes]) -> list[str]:
+        """The names of the cookies that a browser keeps for this login alone."""
+        return self._pending.names_of(login_id, cookies)
 
     def _use(self, pending: PendingLogin, now: float) -> None:
         """Each login id once (in this process), before anything is asked of the provider."""

@@ -33,6 +33,9 @@ KEEP_ALIVE_SECONDS = 75.0
 #: Between two pieces of a body that a client sends, or of an answer that it reads.
 CLIENT_IDLE_SECONDS = 60.0
 
+#: For the whole body of a request to ourselves: an answer of an identity provider.
+COLLECT_SECONDS = 10.0
+
 #: After a last answer, for the client to read it before the connection is gone:
 #: closing at once would discard it where unread request bytes are left (RFC 9112, 9.6).
 LINGER_SECONDS = 2.0
@@ -81,6 +84,7 @@ class ClientConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body",
+        "_body_ends_at",
         "_buffer",
         "_closed",
         "_handler",
@@ -106,6 +110,7 @@ class ClientConnection(asyncio.Protocol):
         self._buffer = b""
         self._head: RequestHead | None = None
         self._body: BodyReader | None = None
+        self._body_ends_at = NEVER  # bodies for ourselves have a total limit
         self._sink: Sink | None = None
         self._pumping = False
         self._lingers = False
@@ -185,7 +190,7 @@ class ClientConnection(asyncio.Protocol):
     def stream_to(self, sink: Sink) -> None:
         """Let the body of the current request flow into a sink."""
         self._sink = sink
-        self.deadline = self._watch.now + CLIENT_IDLE_SECONDS
+        self.deadline = min(self._watch.now + CLIENT_IDLE_SECONDS, self._body_ends_at)
         self.resume_reading()
         if self._buffer:
             data, self._buffer = self._buffer, b""
@@ -203,6 +208,7 @@ class ClientConnection(asyncio.Protocol):
         elif self._head.body > limit_bytes:
             refuse(BodyTooLarge(f"announced {self._head.body} bytes"))
         else:
+            self._body_ends_at = self._watch.now + COLLECT_SECONDS
             self.stream_to(_Collector(limit_bytes, done, refuse))
 
     def respond(self, response: Response) -> None:
@@ -265,7 +271,7 @@ class ClientConnection(asyncio.Protocol):
         if self._is_paused and not self.is_lost:
             self._is_paused = False
             if self._sink is not None:
-                self.deadline = self._watch.now + CLIENT_IDLE_SECONDS
+                self.deadline = min(self._watch.now + CLIENT_IDLE_SECONDS, self._body_ends_at)
             self.transport.resume_reading()
 
     def release(self) -> bytes:
@@ -282,7 +288,7 @@ class ClientConnection(asyncio.Protocol):
         """Handle heads for as long as there are any and none is being answered."""
         self._pumping = True
         try:
-            while self._head is None and self._buffer and not self._lingers and not self._is_full:
+            while self._head is None and self._buffer and not (self._lingers or self._is_full or self.is_lost):
                 if not self._take_head():
                     break
         finally:
@@ -307,6 +313,7 @@ class ClientConnection(asyncio.Protocol):
             return True
         self._head = head
         self._body = body_reader(head.body) if head.body else None
+        self._body_ends_at = NEVER
         self._sink = None
         self.deadline = NEVER
         self._handler.handle(head, self)
@@ -339,7 +346,7 @@ class ClientConnection(asyncio.Protocol):
         except RequestMalformed as error:
             self._break(error)
             return
-        self.deadline = self._watch.now + CLIENT_IDLE_SECONDS
+        self.deadline = min(self._watch.now + CLIENT_IDLE_SECONDS, self._body_ends_at)
         if pieces:
             sink.content(pieces)
         if body.complete and self._sink is sink:

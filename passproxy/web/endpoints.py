@@ -89,7 +89,7 @@ class Endpoints:
     async def start(self, return_target: str, crumbs: Crumbs, now: float) -> Response:
         """Send a browser to the identity provider; 302 because older ones know no 303 for GET."""
         started = await self._logins.start(return_target, crumbs.logins, now)
-        cookies = [self._login_cookie(started), *map(self._expired_login, started.surplus)]
+        cookies = [*self._login_cookies(started), *map(self._expired_login, started.expired)]
         return redirect(started.redirect_to, status=302).with_fields(cookies)
 
     def without_session(self) -> Field:
@@ -104,9 +104,7 @@ class Endpoints:
             return ()
         with contextlib.suppress(CallbackMalformed):
             login_id = self._callback_fields(asked).get(self._logins.provider.login_id_field, "")
-            name = self._logins.cookie_name(login_id)
-            if name.encode("utf-8", "replace") in asked.crumbs.logins:
-                return (self._expired_login(name),)
+            return tuple(map(self._expired_login, self._logins.cookies_of(login_id, asked.crumbs.logins)))
         return ()
 
     def _published(self, asked: Asked) -> Response:
@@ -141,7 +139,7 @@ class Endpoints:
         )
         target = self._origin.url(self._landing(finished.return_to))
         return redirect(target).with_fields(
-            (self._session_cookie(finished, asked.now), self._expired_login(finished.cookie_name))
+            (self._session_cookie(finished, asked.now), *map(self._expired_login, finished.expired))
         )
 
     def _callback_fields(self, asked: Asked) -> Mapping[str, str]:
@@ -191,9 +189,12 @@ class Endpoints:
         remaining = max(finished.session.expires_at - int(now), 1)
         return ("Set-Cookie", self._names.set(self._names.session, finished.token, max_age=remaining))
 
-    def _login_cookie(self, started: Started) -> Field:
-        name, value, site = started.cookie_name, started.cookie_value, self._login_same_site
-        return ("Set-Cookie", self._names.set(name, value, max_age=LOGIN_LIMIT_SECONDS, same_site=site))
+    def _login_cookies(self, started: Started) -> list[Field]:
+        age, site = LOGIN_LIMIT_SECONDS, self._login_same_site
+        return [
+            ("Set-Cookie", self._names.set(name, value, max_age=age, same_site=site))
+            for name, value in started.cookies.items()
+        ]
 
     def _expired_login(self, name: str) -> Field:
         return ("Set-Cookie", self._names.expire(name, same_site=self._login_same_site))

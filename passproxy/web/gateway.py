@@ -111,7 +111,7 @@ class Gateway:
             self.upstream_failed(exchange, error)
             return
         if exchange.client.is_lost:
-            self._parts.pool.put(upstream)
+            upstream.transport.close()
         elif upstream.transport.is_closing():
             self.upstream_failed(exchange, UpstreamUnreachable("the connection closed at once"))
         else:
@@ -132,14 +132,15 @@ class Gateway:
     def upstream_switches(self, exchange: Exchange, head: bytes, rest: bytes, upstream: asyncio.Transport) -> None:
         parts, client = self._parts, exchange.client
         waiting = client.release()
-        client.transport.write(head + rest)
-        if waiting:
-            upstream.write(waiting)
         ends_at = NEVER
         if exchange.session_ends_at:
             ends_at = parts.watch.now + exchange.session_ends_at - parts.clock()
         idle_seconds = parts.pool.limits.idle_seconds
         self.tunnels.add(Tunnel(client.transport, upstream, parts.watch, idle_seconds, ends_at, self._tunnel_closed))
+        # Only now: a transport that is full tells its protocol once, and that has to be the tunnel's.
+        client.transport.write(head + rest)
+        if waiting:
+            upstream.write(waiting)
 
     def _tunnel_closed(self, tunnel: Tunnel, reason: str) -> None:
         self.tunnels.discard(tunnel)

@@ -8,7 +8,7 @@ import pytest
 
 from passproxy.core.decision import Decider, Refuse, Site, StartLogin
 from passproxy.core.errors import LoginError, LoginRequired, RequestMalformed
-from passproxy.core.pending import PendingLogins, new_pending
+from passproxy.core.pending import PendingLogins
 from passproxy.core.routing import Routes, endpoint
 from passproxy.core.session import Sessions
 from passproxy.core.urls import RETURN_TO_LIMIT_BYTES, fields, return_to
@@ -79,8 +79,9 @@ def test_lf_13_a_form_is_neither_kept_nor_sent_to_a_login(target):
 
 def test_lf_09_a_login_cookie_is_bound_to_this_host_and_to_its_login():
     assert NAMES.login_prefix.startswith("__Host-")
-    attacker, victim = new_pending("/attacker", NOW), new_pending("/victim", NOW)
-    jar = {PENDING.cookie_name(victim.login_id).encode(): PENDING.enclose(attacker).encode()}
+    attacker = PENDING.remember("/attacker", {}, NOW)
+    victim = PENDING.remember("/victim", {}, NOW).login
+    jar = {name.encode(): value.encode() for name, value in attacker.cookies.items()}
     with pytest.raises(LoginError):
         PENDING.find(victim.login_id, jar, NOW)
 
@@ -90,12 +91,11 @@ def test_lf_18_a_long_deep_link_is_kept_whole_or_dropped_whole():
     assert return_to(longest) == longest
     assert return_to(longest + "x") == "/"
     assert return_to("/?q=" + "x" * 8192) == "/"
-    pending = new_pending(longest, NOW)
-    assert len(PENDING.cookie_name(pending.login_id)) + len(PENDING.enclose(pending)) < 4096
+    assert all(len(n) + len(v) < 4096 for n, v in PENDING.remember(longest, {}, NOW).cookies.items())
 
 
 def test_lf_19_the_target_is_not_in_what_the_provider_sees():
-    pending = new_pending("/reset?token=secret", NOW)
-    assert len(pending.login_id) <= 80
-    assert "secret" not in pending.login_id
-    assert "secret" not in PENDING.enclose(pending)
+    remembered = PENDING.remember("/reset?token=secret", {}, NOW)
+    assert len(remembered.login.login_id) <= 80
+    assert "secret" not in remembered.login.login_id
+    assert not any("secret" in value for value in remembered.cookies.values())

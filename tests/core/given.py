@@ -9,6 +9,7 @@ from hypothesis import settings
 from passproxy.core.cookies import CookieNames, cookie_names
 from passproxy.core.headers import request_names
 from passproxy.core.http1 import NameTable, RequestHead, request_head
+from passproxy.core.pending import PendingLogin, PendingLogins, Remembered
 from passproxy.core.identity import Authentication, Identity
 from passproxy.core.tokens import Key, KeyRing
 from passproxy.core.urls import Origin
@@ -51,3 +52,22 @@ def request(*lines: bytes, start: bytes = b"GET / HTTP/1.1", host: bytes | None 
     """A parsed request, with the Host that the origin has unless another is given."""
     hosts = () if host is None else (b"Host: " + host,)
     return request_head(b"".join(line + b"\r\n" for line in (start, *hosts, *lines)), REQUEST_NAMES)
+
+
+class Jar(dict[bytes, bytes]):
+    """A browser's login cookies."""
+
+    def start(self, return_to: str, now: float, logins: PendingLogins) -> PendingLogin:
+        return self.take(logins.remember(return_to, dict(self), now))
+
+    def take(self, remembered: Remembered) -> PendingLogin:
+        """What an answer sets and expires."""
+        for name in remembered.expired:
+            self.pop(name.encode("latin-1"), None)
+        for name, value in remembered.cookies.items():
+            self[name.encode()] = value.encode()
+        return remembered.login
+
+    @property
+    def size(self) -> int:
+        return sum(len(name) + len(value) + 3 for name, value in self.items())

@@ -141,3 +141,20 @@ def test_a_cookie_is_expired_with_the_attributes_that_set_it():
 def test_the_budgets_leave_room_in_what_browsers_and_servers_take():
     assert LOGIN_COOKIES_LIMIT_BYTES < 4096
     assert COOKIE_LIMIT_BYTES <= 4096
+
+
+@pytest.mark.parametrize(
+    ("value", "is_ours"),
+    [
+        (SESSION + b"=x; Path=/", True),
+        (LOGIN + b"abc=x", True),
+        (b" " + SESSION + b" = x", True),
+        (b"=" + SESSION + b"=x", True),
+        (b"other=x", False),
+        (b"other=" + SESSION + b"=x", False),
+        (SESSION, False),
+        (b"", False),
+    ],
+)
+def test_a_cookie_that_the_application_sets_is_ours_or_not(value, is_ours):
+    assert NAMES.is_set_by(value) is is_ours

@@ -132,11 +132,15 @@ ANSWERS = [
 ]
 
 
+#: Every control character and sign, and one of each kind of the others.
+BYTES = [byte for byte in range(256) if not (chr(byte).isalnum() or byte > 0x80)] + list(b"059aefgzAEFGZ\x85\xa0\xff")
+
+
 def with_each_byte_changed(data: bytes) -> list[bytes]:
-    """Every byte at every place, in place of what was there and before it; and each byte left out."""
+    """Every byte that matters at every place, in place of what was there and before it; and each byte left out."""
     changed = [data[:at] + data[at + 1 :] for at in range(len(data))]
     for at in range(len(data)):
-        for byte in range(256):
+        for byte in BYTES:
             one = bytes([byte])
             changed.append(data[:at] + one + data[at + 1 :])
             changed.append(data[:at] + one + data[at:])
@@ -157,7 +161,7 @@ def test_the_oracles_read_good_answers_as_we_do(data):
     assert_oracles_agree_on_answer(data, head)
 
 
-#: Where framing is decided, no single byte may part us from the oracles: these go through all 256.
+#: Where framing is decided, no single byte may part us from the oracles.
 DENSE_HEADS = [
     b"GET /a?b HTTP/1.1\r\nHost: a\r\nX: y\r\n",
     b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 12\r\n",
@@ -173,7 +177,7 @@ def test_no_single_byte_parts_us_from_the_oracles(data):
         if head is not None:
             assert_oracles_agree(changed, head)
             read += 1
-    assert read > 500
+    assert read > 200
 
 
 @pytest.mark.parametrize(
@@ -186,7 +190,7 @@ def test_no_single_byte_of_an_answer_parts_us_from_the_oracles(data):
         if head is not None:
             assert_oracles_agree_on_answer(changed, head)
             read += 1
-    assert read > 500
+    assert read > 200
 
 
 _FRAGMENTS = st.sampled_from(

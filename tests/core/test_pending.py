@@ -10,133 +10,161 @@ from hypothesis import strategies as st
 
 from passproxy.core.cookies import LOGIN_COOKIES_LIMIT_BYTES
 from passproxy.core.errors import LoginExpired, LoginUnknown
-from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogin, PendingLogins, new_pending
+from passproxy.core.pending import LOGIN_LIMIT_SECONDS, SMALL_LIMIT, PendingLogin, PendingLogins
 from passproxy.core.tokens import KeyRing, Purpose
 from passproxy.core.urls import RETURN_TO_LIMIT_BYTES
-from tests.core.given import KEY, NAMES, NOW, OLD_KEY, ORIGIN, RING, examples
+from tests.core.given import KEY, NAMES, NOW, OLD_KEY, ORIGIN, RING, Jar, examples
 
 LOGINS = PendingLogins(RING, NAMES)
 
 
-class Jar(dict[bytes, bytes]):
-    """A browser's login cookies."""
-
-    def start(self, return_to: str, now: float, logins: PendingLogins = LOGINS) -> PendingLogin:
-        pending = new_pending(return_to, now)
-        name, value = logins.cookie_name(pending.login_id), logins.enclose(pending)
-        for lost in logins.surplus(self, len(name) + len(value) + 3, now):
-            del self[lost.encode()]
-        self[name.encode()] = value.encode()
-        return pending
-
-    @property
-    def size(self) -> int:
-        return sum(len(name) + len(value) + 3 for name, value in self.items())
+def started(return_to: str = "/") -> tuple[PendingLogin, bytes, bytes]:
+    """A login in an empty browser, and its one cookie."""
+    jar = Jar()
+    login = jar.start(return_to, NOW, LOGINS)
+    ((name, value),) = jar.items()
+    return login, name, value
 
 
 def test_a_login_is_found_by_its_id():
     jar = Jar()
-    pending = jar.start("/a?b", NOW + 0.7)
-    found = LOGINS.find(pending.login_id, jar, NOW + 5)
-    assert found == pending
+    login = jar.start("/a?b", NOW + 0.7, LOGINS)
+    found = LOGINS.find(login.login_id, jar, NOW + 5)
+    assert found == login
     assert (found.return_to, found.started_at) == ("/a?b", NOW)
 
 
 def test_login_ids_are_short_url_safe_and_never_the_same():
-    ids = {new_pending("/", NOW).login_id for _ in range(200)}
+    jar = Jar()
+    ids = {jar.start("/", NOW, LOGINS).login_id for _ in range(200)}
     assert len(ids) == 200
     assert all(len(login_id) == 22 and login_id.replace("-", "").replace("_", "").isalnum() for login_id in ids)
 
 
-def test_a_login_id_does_not_tell_the_secret():
-    pending = new_pending("/", NOW)
-    assert pending.login_id == PendingLogin(pending.secret, 0, "/other").login_id
-    assert pending.secret.hex() not in pending.login_id
-
-
-@pytest.mark.parametrize("count", [100])
-def test_of_a_hundred_logins_in_one_jar_the_newest_are_always_found(count):
-    """The budget holds at each step, the oldest are lost first, and whatever is left is found, in any order."""
+def test_a_login_id_does_not_tell_the_secret_and_no_login_tells_another():
     jar = Jar()
-    started = []
-    for number in range(count):
-        started.append(jar.start(f"/page/{number}?tab={number}", NOW + number))
-        assert jar.size <= LOGIN_COOKIES_LIMIT_BYTES
-        assert LOGINS.find(started[-1].login_id, jar, NOW + number) == started[-1]
-    kept = len(jar)
-    assert kept >= 20
-    remaining = started[-kept:]
-    random.Random(1).shuffle(remaining)
-    for pending in remaining:
-        assert LOGINS.find(pending.login_id, jar, NOW + count).return_to == pending.return_to
-    for pending in started[:-kept]:
-        with pytest.raises(LoginUnknown):
-            LOGINS.find(pending.login_id, jar, NOW + count)
+    one, other = jar.start("/", NOW, LOGINS), jar.start("/", NOW, LOGINS)
+    assert one.binding == other.binding, "one browser, one binding"
+    assert one.secret != other.secret
+    assert one.secret.hex() not in one.login_id
+    assert LOGINS.find(one.login_id, jar, NOW).secret == one.secret
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 6])
+@pytest.mark.parametrize("target", ["/page/{}?tab={}", "/d/{:024x}/view?panel={:04x}"])
+def test_a_hundred_tabs_all_land_where_they_wanted_in_any_order(at_once, target):
+    """N1: also when several start at once and none of them brings the cookies of the others."""
+    chance = random.Random(7)
+    jar, waiting = Jar(), []
+    for first in range(0, 100, at_once):
+        seen = dict(jar)
+        answers = [
+            LOGINS.remember(target.format(chance.getrandbits(64), n), seen, NOW + n / 100)
+            for n in range(first, min(first + at_once, 100))
+        ]
+        chance.shuffle(answers)
+        waiting += [jar.take(answer) for answer in answers]
+        assert jar.size <= 4096
+    chance.shuffle(waiting)
+    for login in waiting:
+        assert LOGINS.find(login.login_id, jar, NOW + 60).return_to == login.return_to
+        for name in LOGINS.names_of(login.login_id, jar):
+            del jar[name.encode()]
+
+
+def test_beyond_the_budget_the_oldest_lose_their_target_and_never_the_login():
+    chance = random.Random(7)
+    jar = Jar()
+    logins = [jar.start(f"/{chance.getrandbits(480):x}", NOW + n, LOGINS) for n in range(100)]
+    assert jar.size <= LOGIN_COOKIES_LIMIT_BYTES
+    found = [LOGINS.find(login.login_id, jar, NOW + 100) for login in logins]
+    assert [one.secret for one in found] == [login.secret for login in logins]
+    kept = [one.return_to == login.return_to for one, login in zip(found, logins, strict=True)]
+    assert kept == sorted(kept), "the newest are those that keep it"
+    assert kept[-1]
+    assert not kept[0]
 
 
 @examples(30)
 @given(st.lists(st.integers(1, RETURN_TO_LIMIT_BYTES), min_size=1, max_size=12))
 def test_the_budget_holds_for_targets_of_any_length(lengths):
-    jar = Jar()
+    jar, chance = Jar(), random.Random(3)
     for number, length in enumerate(lengths):
-        pending = jar.start("/" + "x" * (length - 1), NOW + number)
+        target = "/" + "".join(chance.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=length - 1))
+        login = jar.start(target, NOW + number, LOGINS)
         assert jar.size <= LOGIN_COOKIES_LIMIT_BYTES
-        assert LOGINS.find(pending.login_id, jar, NOW + number) == pending
+        assert LOGINS.find(login.login_id, jar, NOW + number) == login
+
+
+def test_a_small_cookie_goes_only_after_the_browser_was_seen_to_have_it_gathered():
+    """Two answers that cross each other must not both count on the other one."""
+    jar = Jar()
+    for number in range(SMALL_LIMIT):
+        jar.start(f"/{number}", NOW + number, LOGINS)
+    gathering = LOGINS.remember("/next", dict(jar), NOW + 10)
+    assert any(name.endswith("-all") for name in gathering.cookies)
+    assert gathering.expired == []
+    jar.take(gathering)
+    assert len(LOGINS.remember("/one-more", dict(jar), NOW + 11).expired) == SMALL_LIMIT
 
 
 def test_logins_that_nobody_finished_in_time_are_removed_though_there_is_room():
     jar = Jar()
-    jar.start("/old", NOW)
-    jar.start("/newer", NOW + 600)
-    jar.start("/now", NOW + LOGIN_LIMIT_SECONDS + 1)
+    jar.start("/old", NOW, LOGINS)
+    jar.start("/newer", NOW + 600, LOGINS)
+    jar.start("/now", NOW + LOGIN_LIMIT_SECONDS + 1, LOGINS)
     assert len(jar) == 2
 
 
-def test_what_is_not_ours_among_the_login_cookies_is_removed_first():
-    jar = Jar({NAMES.login_prefix.encode() + b"junk": b"x" * 50, NAMES.login_prefix.encode() + b"\xff": b""})
-    assert set(LOGINS.surplus(jar, 100, NOW)) == {f"{NAMES.login_prefix}junk", f"{NAMES.login_prefix}\xff"}
+def test_what_is_not_ours_among_the_login_cookies_is_removed():
+    prefix = NAMES.login_prefix.encode()
+    _, _, valid = started()
+    remembered = LOGINS.remember("/", {prefix + b"junk": b"x" * 50, prefix + b"\xff": b"", prefix + b"\xfe": valid}, NOW)
+    assert set(remembered.expired) == {f"{NAMES.login_prefix}junk", f"{NAMES.login_prefix}\xff"}
 
 
 @pytest.mark.parametrize(
     "login_id", ["", "x", "A" * 21, "A" * 23, "A" * 21 + "!", "A" * 22 + "\n", "ä" * 22, "../" * 8]
 )
 def test_a_login_id_of_another_shape_is_unknown(login_id):
+    login, name, value = started()
     with pytest.raises(LoginUnknown):
-        LOGINS.find(login_id, {}, NOW)
+        LOGINS.find(login_id, {name: value}, NOW)
 
 
 def test_a_browser_without_the_cookie_cannot_finish():
-    pending = Jar().start("/", NOW)
+    login, _, _ = started()
     with pytest.raises(LoginUnknown):
-        LOGINS.find(pending.login_id, {}, NOW)
-    with pytest.raises(LoginUnknown):
-        LOGINS.find(pending.login_id, Jar(), NOW)
+        LOGINS.find(login.login_id, {}, NOW)
 
 
-def test_the_cookie_of_another_login_under_this_ones_name_does_not_help():
-    """Only eight characters of the id are in the name: the rest is compared with what is enclosed."""
-    jar = Jar()
-    mine, theirs = jar.start("/mine", NOW), jar.start("/theirs", NOW)
-    name = LOGINS.cookie_name(mine.login_id).encode()
+def test_the_cookies_of_another_browser_do_not_help():
+    mine, name, _ = started("/mine")
+    _, _, theirs = started("/theirs")
     with pytest.raises(LoginUnknown):
-        LOGINS.find(mine.login_id, {name: LOGINS.enclose(theirs).encode()}, NOW)
-    forged = theirs.login_id[:8] + mine.login_id[8:]
-    with pytest.raises(LoginUnknown):
-        LOGINS.find(forged, jar, NOW)
+        LOGINS.find(mine.login_id, {name: theirs}, NOW)
 
 
 @pytest.mark.parametrize("value", [b"", b"new.", b"new.AAAA", b"\xff", b"x" * 5000])
 def test_a_cookie_that_does_not_open_is_unknown(value):
-    pending = new_pending("/", NOW)
+    login, name, _ = started()
     with pytest.raises(LoginUnknown):
-        LOGINS.find(pending.login_id, {LOGINS.cookie_name(pending.login_id).encode(): value}, NOW)
+        LOGINS.find(login.login_id, {name: value}, NOW)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00", b"x" * 40, bytes(200)])
+def test_what_was_enclosed_in_another_layout_is_no_login(content):
+    """A version of ours to come, say."""
+    login, name, _ = started()
+    with pytest.raises(LoginUnknown):
+        LOGINS.find(login.login_id, {name: RING.enclose(Purpose.PENDING, content).encode()}, NOW)
 
 
 def test_a_session_token_is_no_pending_login():
-    pending = new_pending("/", NOW)
+    login, name, _ = started()
     token = RING.seal(Purpose.SESSION, {}, issued_at=NOW, expires_at=NOW + 60).encode()
     with pytest.raises(LoginUnknown):
-        LOGINS.find(pending.login_id, {LOGINS.cookie_name(pending.login_id).encode(): token}, NOW)
+        LOGINS.find(login.login_id, {name: token}, NOW)
 
 
 @pytest.mark.parametrize(
@@ -152,26 +180,26 @@ def test_a_session_token_is_no_pending_login():
 )
 def test_a_login_has_its_time(later, in_time):
     jar = Jar()
-    pending = jar.start("/", NOW)
+    login = jar.start("/", NOW, LOGINS)
     if in_time:
-        assert LOGINS.find(pending.login_id, jar, NOW + later) == pending
+        assert LOGINS.find(login.login_id, jar, NOW + later) == login
     else:
         with pytest.raises(LoginExpired):
-            LOGINS.find(pending.login_id, jar, NOW + later)
+            LOGINS.find(login.login_id, jar, NOW + later)
 
 
 def test_any_replica_with_the_key_file_finishes_a_login_also_after_a_rotation():
     before = PendingLogins(KeyRing((OLD_KEY,), str(ORIGIN)), NAMES)
     after = PendingLogins(KeyRing((KEY, OLD_KEY), str(ORIGIN)), NAMES)
     jar = Jar()
-    pending = jar.start("/x", NOW, before)
-    assert after.find(pending.login_id, jar, NOW + 1) == pending
+    login = jar.start("/x", NOW, before)
+    assert after.find(login.login_id, jar, NOW + 1) == login
     with pytest.raises(LoginUnknown):
-        LOGINS.find(pending.login_id, jar, NOW + 1)
+        LOGINS.find(login.login_id, jar, NOW + 1)
 
 
 def test_the_cookie_hides_the_target_and_the_secret():
-    pending = new_pending("/reset?token=secret", NOW)
-    value = LOGINS.enclose(pending)
-    assert "reset" not in value
+    login, _, value = started("/reset?token=secret")
+    assert b"reset" not in value
+    assert login.secret.hex().encode() not in value
     assert value.isascii()

@@ -12,7 +12,7 @@ from passproxy.core import session as module
 from passproxy.core.errors import IdentityTooLarge, TokenInvalid
 from passproxy.core.identity import ALIASES, Identity
 from passproxy.core.session import TOKEN_BUDGET_BYTES, Session, Sessions
-from passproxy.core.tokens import KeyRing
+from passproxy.core.tokens import KeyRing, Purpose
 from tests.core.given import ALICE, KEY, NOW, RING, SAID_OF_ALICE, examples
 
 LIFETIME = 3600
@@ -141,3 +141,17 @@ def test_what_fits_its_budget_is_sealed():
     store = sessions()
     large = replace(ALICE, groups=tuple(f"group-{number}" for number in range(120)))
     assert 1500 < len(store.seal(store.begin(large, SAID_OF_ALICE, NOW))) <= TOKEN_BUDGET_BYTES
+
+
+@pytest.mark.parametrize(
+    "changes", [{"v": 2}, {"groups": "staff"}, {"attributes": {"email": "a@b"}}, {"extra": 1}, {"sub": ""}]
+)
+def test_claims_of_another_layout_are_no_session(changes):
+    claims = {
+        "v": 1, "sid": "id", "sub": "s", "idp": "i", "auth_time": NOW, "attributes": {"user": "alice"}, "groups": [],
+    }  # fmt: skip
+    good = RING.seal(Purpose.SESSION, claims, issued_at=NOW, expires_at=NOW + 60)
+    assert sessions().open(good.encode(), NOW).session.identity.subject == "s"
+    other = RING.seal(Purpose.SESSION, {**claims, **changes}, issued_at=NOW, expires_at=NOW + 60)
+    with pytest.raises(TokenInvalid):
+        sessions().open(other.encode(), NOW)

@@ -465,3 +465,18 @@ def test_the_defaults_are_the_safe_ones():
     assert settings.passthrough.paths == ()
     assert settings.session.lifetime == 86400
     assert not OidcSettings(issuer="https://i", client_id="c").allow_unverified_email
+
+
+def test_the_identity_provider_is_the_one_that_is_configured():
+    saml, oidc = {"metadata_file": "/x"}, {"issuer": "https://i", "client_id": "c"}
+    assert isinstance(whole(saml=saml).identity_provider, SamlSettings)
+    assert isinstance(whole(oidc=oidc).identity_provider, OidcSettings)
+    with pytest.raises(ValueError, match="no identity provider"):
+        _ = whole().identity_provider
+
+
+@pytest.mark.parametrize(
+    "issuer", ["https://sso.example.com/?", "https://sso.example.com/?a=b", "https://sso.example.com/#"]
+)
+def test_an_issuer_has_no_query_and_no_fragment(issuer):
+    refused(OidcSettings, issuer=issuer, client_id="c")

@@ -65,9 +65,9 @@ class Visitor:
 
     async def start(self, return_to: str = "/", now: float = NOW) -> Started:
         started = await self.logins.start(return_to, self.cookies, now)
-        for name in started.surplus:
+        for name in started.expired:
             del self.cookies[name.encode()]
-        self.cookies[started.cookie_name.encode()] = started.cookie_value.encode()
+        self.cookies |= {name.encode(): value.encode() for name, value in started.cookies.items()}
         return started
 
     async def finish(self, started: Started, now: float = NOW, **changes: str) -> Finished:
