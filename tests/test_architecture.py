@@ -83,7 +83,9 @@ PROTOCOL_PLACES = (
 #: Modules whose tests are elsewhere, and why. A name with a dot at its end is all that is below it.
 TESTED_ELSEWHERE = {
     "__main__": ("tests/cli/test_cli.py", "one line, run as a subprocess with the other commands"),
-    "core.settings": ("tests/core/test_config.py", "its bounds are met through the configuration that they bound"),
+    "cli.files": ("tests/cli/test_check.py", "reads the file of every command that has one"),
+    "demo.assertions": ("tests/attacks/test_saml_signatures.py", "every hostile response is built with it"),
+    "idp.registry": ("tests/flows", "one choice, made in every whole login of either protocol"),
     "idp.base": ("tests/idp/contract.py", "an interface: the contract is what each provider must do with it"),
     "idp.oidc.errors": ("tests/idp/oidc/test_provider.py", "sentences: each is met where it is raised"),
     "idp.saml.": ("tests/idp/test_saml.py", "a response is judged by all of them together; tests/attacks has the rest"),

@@ -9,7 +9,7 @@ not ours stays byte for byte. Knows no token: values are opaque here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from passproxy.core.urls import Origin
@@ -52,6 +52,10 @@ class CookieNames:
 
     session: str
     secure: bool
+    _own: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_own", self.session.encode())
 
     @property
     def login_prefix(self) -> str:
@@ -59,7 +63,7 @@ class CookieNames:
 
     def crumbs(self, values: list[bytes]) -> Crumbs:
         """Take the values of all Cookie fields apart."""
-        own = self.session.encode()
+        own = self._own
         session: list[bytes] = []
         logins: dict[bytes, bytes] = {}
         others: list[bytes] = []
@@ -69,7 +73,11 @@ class CookieNames:
                 continue
             left: list[bytes] = []
             for piece in value.split(b";"):
-                name, separator, content = piece.strip(b" \t").partition(b"=")
+                pair = piece.strip(b" \t")
+                if not pair.startswith(own):
+                    left.append(piece)
+                    continue
+                name, separator, content = pair.partition(b"=")
                 if not separator or not self.is_own(name):
                     left.append(piece)
                 elif name == own:
@@ -81,7 +89,7 @@ class CookieNames:
         return Crumbs(session, logins, others)
 
     def is_own(self, name: bytes) -> bool:
-        own = self.session.encode()
+        own = self._own
         return name.startswith(own) and name[len(own) : len(own) + 1] in (b"", b"-")
 
     def is_set_by(self, value: bytes) -> bool:

@@ -15,7 +15,7 @@ business, what is a cookie of ours cookies.py's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from passproxy.core.http1 import CHUNKED, DROP, KEEP, NameTable, RequestHead, Treatment, connection_options
@@ -66,6 +66,12 @@ _VERSION_FIELDS = frozenset(
 
 _METHOD_OVERRIDES = frozenset(b"x-http-method-override x-method-override x-http-method".split())
 
+#: All of them are noted under this one.
+_METHOD_OVERRIDE = b"x-http-method-override"
+
+#: Connection options that name no field that could be among those that pass, or, the last, one that must stay.
+_NOT_NOMINATED = frozenset({b"close", b"keep-alive", b"upgrade", b"content-length"})
+
 _NOT_ALPHANUMERIC = re.compile(rb"[^a-z0-9]+")
 
 #: Our names of the profile `passproxy` -> attribute names of an identity.
@@ -106,7 +112,7 @@ def _request_treatment(raw: bytes) -> Treatment:
         return Treatment(False, lower)
     if normal in _HOP_BY_HOP or is_asserted(normal):
         return DROP
-    return KEEP
+    return Treatment(True, _METHOD_OVERRIDE) if normal in _METHOD_OVERRIDES else KEEP
 
 
 def request_names() -> NameTable:
@@ -130,18 +136,17 @@ def answer_names(strip_version_headers: bool) -> NameTable:
     return NameTable(treatment)
 
 
-def without_nominated(lines: list[bytes], connection: Iterable[bytes]) -> list[bytes]:
+def without_nominated(lines: list[bytes], connection: list[bytes]) -> list[bytes]:
     """
     Drop the lines that a Connection field names (RFC 9110, 7.6.1).
 
     Runs on what arrived, before anything is added: what PassProxy asserts
     cannot be taken away like this (CVE-2025-48865's class).
     """
-    named = connection_options(list(connection)) - {b"close", b"keep-alive", b"upgrade"}
+    # The length of a body is not a client's to remove.
+    named = connection_options(connection) - _NOT_NOMINATED
     if not named:
         return lines
-    # The length of a body is not a client's to remove.
-    named -= {b"content-length"}
     return [line for line in lines if line.partition(b":")[0].lower() not in named]
 
 
@@ -180,7 +185,9 @@ def outgoing(
     that end with CRLF, `connection` those of an upgrade, `cookies` the values
     that are left without ours. No `identity` means a public path.
     """
-    lines = head.lines if identity else without_overrides(head.lines)
+    lines = head.lines
+    if not identity and _METHOD_OVERRIDE in head.noted:
+        lines = without_overrides(lines)
     options = head.noted.get(b"connection")
     if options is not None:
         lines = without_nominated(lines, options)

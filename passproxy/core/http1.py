@@ -196,11 +196,14 @@ def answer_head(data: bytes, names: NameTable, method: bytes) -> AnswerHead:
 
 def connection_options(values: list[bytes] | tuple[bytes, ...]) -> frozenset[bytes]:
     """The options of all Connection fields (RFC 9110, 7.6.1), in lower case."""
+    if not values:
+        return _NO_OPTIONS
     if len(values) == 1 and (known := _COMMON_OPTIONS.get(values[0])) is not None:
         return known
     return frozenset(option.strip(b" \t").lower() for value in values for option in value.split(b",")) - {b""}
 
 
+_NO_OPTIONS: frozenset[bytes] = frozenset()
 _COMMON_OPTIONS = {
     b"keep-alive": frozenset({b"keep-alive"}),
     b"close": frozenset({b"close"}),

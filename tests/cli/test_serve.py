@@ -1,62 +1,12 @@
-"""`passproxy serve` and `passproxy demo` as processes of their own."""
+"""`passproxy serve` as a process of its own."""
 
 from __future__ import annotations
 
-import http.client
-import os
-import re
 import signal
 import socket
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-from tests.fakes.browser import Browser
-
-WAIT_SECONDS = 30
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def running(*arguments: str, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "passproxy", *arguments]
-    # A group of its own, so that a signal meant for it reaches nobody else.
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd, start_new_session=True
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def health(port: int) -> int | None:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-    try:
-        connection.request("GET", "/.passproxy/health")
-        return connection.getresponse().status
-    except OSError:
-        return None
-    finally:
-        connection.close()
-
-
-def wait_for(port: int) -> None:
-    end = time.monotonic() + WAIT_SECONDS
-    while health(port) != 200:
-        assert time.monotonic() < end, "did not begin to listen"
-        time.sleep(0.05)
+from tests.fakes.commands import WAIT_SECONDS, free_port, running, wait_for
 
 
 def configuration(folder: Path, port: int) -> Path:
@@ -102,25 +52,3 @@ def test_a_broken_file_starts_nothing(tmp_path: Path) -> None:
         _, error = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 78
     assert "upstream: missing" in error
-
-
-@pytest.mark.parametrize("protocol", ["oidc", "saml"])
-async def test_the_demo_prints_one_url_that_works(tmp_path: Path, protocol: str) -> None:
-    port = free_port()
-    os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    with running("demo", "--protocol", protocol, "--port", str(port), cwd=tmp_path) as process:
-        wait_for(port)
-        assert process.stdout is not None
-        printed = "".join(iter(process.stdout.readline, "  Everything listens on this machine only and is gone after Ctrl-C.\n"))
-        assert re.findall(r"Open +(\S+)", printed) == [f"http://127.0.0.1:{port}/"]
-        async with Browser() as browser:
-            page = await browser.open(f"http://127.0.0.1:{port}/whoami?deep=%2Flink")
-            landed = await browser.sign_in(page, "alice", "alice")
-        assert landed.url == f"http://127.0.0.1:{port}/whoami?deep=%2Flink"
-        headers = dict(landed.json()["headers"])
-        assert headers["X-Passproxy-Email"] == "alice@example.com"
-        assert headers["X-Passproxy-Groups"] == "engineering,ops"
-        process.send_signal(signal.SIGINT)
-        _, error = process.communicate(timeout=WAIT_SECONDS)
-    assert process.returncode == 0
-    assert "Traceback" not in error

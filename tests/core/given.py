@@ -9,8 +9,8 @@ from hypothesis import settings
 from passproxy.core.cookies import CookieNames, cookie_names
 from passproxy.core.headers import request_names
 from passproxy.core.http1 import NameTable, RequestHead, request_head
-from passproxy.core.pending import PendingLogin, PendingLogins, Remembered
 from passproxy.core.identity import Authentication, Identity
+from passproxy.core.pending import PendingLogin, PendingLogins, Remembered
 from passproxy.core.tokens import Key, KeyRing
 from passproxy.core.urls import Origin
 

@@ -119,7 +119,9 @@ def test_logins_that_nobody_finished_in_time_are_removed_though_there_is_room():
 def test_what_is_not_ours_among_the_login_cookies_is_removed():
     prefix = NAMES.login_prefix.encode()
     _, _, valid = started()
-    remembered = LOGINS.remember("/", {prefix + b"junk": b"x" * 50, prefix + b"\xff": b"", prefix + b"\xfe": valid}, NOW)
+    remembered = LOGINS.remember(
+        "/", {prefix + b"junk": b"x" * 50, prefix + b"\xff": b"", prefix + b"\xfe": valid}, NOW
+    )
     assert set(remembered.expired) == {f"{NAMES.login_prefix}junk", f"{NAMES.login_prefix}\xff"}
 
 
@@ -127,7 +129,7 @@ def test_what_is_not_ours_among_the_login_cookies_is_removed():
     "login_id", ["", "x", "A" * 21, "A" * 23, "A" * 21 + "!", "A" * 22 + "\n", "ä" * 22, "../" * 8]
 )
 def test_a_login_id_of_another_shape_is_unknown(login_id):
-    login, name, value = started()
+    _, name, value = started()
     with pytest.raises(LoginUnknown):
         LOGINS.find(login_id, {name: value}, NOW)
 
@@ -203,3 +205,13 @@ def test_the_cookie_hides_the_target_and_the_secret():
     assert b"reset" not in value
     assert login.secret.hex().encode() not in value
     assert value.isascii()
+
+
+@pytest.mark.parametrize(("length", "count"), [(2000, 40), (2000, 100), (800, 100)])
+def test_long_targets_that_are_much_alike_cost_no_login_and_are_never_cut(length, count):
+    """Links of one dashboard: small when deflated together, and more than is inflated again."""
+    jar = Jar()
+    logins = [jar.start(f"/{'x' * length}/{number}", NOW + number, LOGINS) for number in range(count)]
+    for login in logins:
+        assert LOGINS.find(login.login_id, jar, NOW + count).return_to in (login.return_to, "/")
+    assert LOGINS.find(logins[-1].login_id, jar, NOW + count) == logins[-1]

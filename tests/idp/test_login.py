@@ -97,7 +97,11 @@ async def test_a_login_ends_with_a_session_where_it_began(visitor):
     finished = await visitor.finish(started)
     assert finished.return_to == "/deep/link?x=1"
     assert finished.session.identity.attributes["user"] == "alice"
-    assert finished.cookie_name == started.cookie_name == visitor.logins.cookie_name(answer_to(started)["state"])
+    assert (
+        finished.expired
+        == list(started.cookies)
+        == visitor.logins.cookies_of(answer_to(started)["state"], visitor.cookies)
+    )
     known = Sessions(RING, 3600, lambda session: b"").open(finished.token.encode(), NOW)
     assert known.session == finished.session
 
@@ -106,7 +110,7 @@ async def test_two_logins_have_nothing_in_common(visitor):
     one, other = await visitor.start(), await visitor.start()
     assert answer_to(one)["state"] != answer_to(other)["state"]
     assert answer_to(one)["word"] != answer_to(other)["word"]
-    assert one.cookie_name != other.cookie_name
+    assert one.cookies.keys().isdisjoint(other.cookies)
 
 
 async def test_tabs_finish_in_any_order_each_at_its_own_page(visitor):
