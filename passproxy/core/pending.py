@@ -185,13 +185,15 @@ class PendingLogins:
         low, high = 0, len(newest_first)
         while low < high:  # how many may keep their target
             middle = (low + high + 1) // 2
-            low, high = (
-                (middle, high) if len(self._enclosed(_bare(newest_first, middle))) <= budget else (low, middle - 1)
-            )
+            low, high = (middle, high) if self._fits(_bare(newest_first, middle), budget) else (low, middle - 1)
         kept = _bare(newest_first, low)
-        while kept and len(value := self._enclosed(kept)) > budget:
+        while not self._fits(kept, budget):
             kept = kept[: len(kept) * 9 // 10]
-        return value if kept else self._enclosed([])
+        return self._enclosed(kept)
+
+    def _fits(self, logins: list[PendingLogin], budget: int) -> bool:
+        """Whether it fits the cookie, and can be inflated again."""
+        return len(_plain(logins)) <= INFLATED_LIMIT_BYTES and len(self._enclosed(logins)) <= budget
 
     def _enclosed(self, logins: list[PendingLogin]) -> str:
         return self.ring.enclose(Purpose.PENDING, _content(logins))
@@ -218,15 +220,18 @@ def _time(seconds: int) -> bytes:
 #   the length of its target (2 bytes) and the target. All of it deflated.
 
 
-def _content(logins: list[PendingLogin]) -> bytes:
+def _plain(logins: list[PendingLogin]) -> bytes:
     groups: dict[bytes, list[PendingLogin]] = {}
     for login in logins:
         groups.setdefault(login.binding, []).append(login)
-    plain = b"".join(
+    return b"".join(
         binding + len(group).to_bytes(2, "big") + b"".join(map(_packed, group)) for binding, group in groups.items()
     )
+
+
+def _content(logins: list[PendingLogin]) -> bytes:
     deflate = zlib.compressobj(9, wbits=-15)
-    return deflate.compress(plain) + deflate.flush()
+    return deflate.compress(_plain(logins)) + deflate.flush()
 
 
 def _packed(login: PendingLogin) -> bytes:
