@@ -20,7 +20,7 @@ import hashlib
 import re
 import secrets
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from passproxy.core.cookies import LOGIN_COOKIES_LIMIT_BYTES, CookieNames
@@ -138,14 +138,10 @@ class PendingLogins:
             raise LoginExpired("outside its time")
         return login
 
-    def names_of(self, login_id: str, cookies: Mapping[bytes, bytes]) -> list[str]:
-        """The cookies that hold this login alone, to be expired when it is over."""
-        return [
-            name.decode("latin-1")
-            for name, value in cookies.items()
-            if name.decode("latin-1") != self._gathered_name
-            and any(login.login_id == login_id for login in self._logins(value))
-        ]
+    def names_of(self, over: Container[str], cookies: Mapping[bytes, bytes]) -> list[str]:
+        """The cookies that hold no login but those that are over, by their ids."""
+        found = {name.decode("latin-1"): self._logins(value) for name, value in cookies.items()}
+        return [name for name, logins in found.items() if logins and all(login.login_id in over for login in logins)]
 
     def _small_name(self, login: PendingLogin) -> str:
         return self.names.login_prefix + base64.urlsafe_b64encode(login.serial).decode()
@@ -182,12 +178,14 @@ class PendingLogins:
             if key not in unique or unique[key].return_to == "/":
                 unique[key] = login
         newest_first = sorted(unique.values(), key=lambda login: login.started_at, reverse=True)
+        if self._fits(newest_first, budget):
+            return self._enclosed(newest_first)
         low, high = 0, len(newest_first)
         while low < high:  # how many may keep their target
             middle = (low + high + 1) // 2
             low, high = (middle, high) if self._fits(_bare(newest_first, middle), budget) else (low, middle - 1)
         kept = _bare(newest_first, low)
-        while not self._fits(kept, budget):
+        while kept and not self._fits(kept, budget):
             kept = kept[: len(kept) * 9 // 10]
         return self._enclosed(kept)
 
@@ -230,7 +228,7 @@ def _plain(logins: list[PendingLogin]) -> bytes:
 
 
 def _content(logins: list[PendingLogin]) -> bytes:
-    deflate = zlib.compressobj(9, wbits=-15)
+    deflate = zlib.compressobj(6, wbits=-15)
     return deflate.compress(_plain(logins)) + deflate.flush()
 
 
@@ -240,7 +238,10 @@ def _packed(login: PendingLogin) -> bytes:
 
 
 def _logins_from(content: bytes) -> list[PendingLogin]:
-    plain = zlib.decompressobj(wbits=-15).decompress(content, INFLATED_LIMIT_BYTES)
+    inflate = zlib.decompressobj(wbits=-15)
+    plain = inflate.decompress(content, INFLATED_LIMIT_BYTES)
+    if inflate.unconsumed_tail:
+        raise ValueError("larger than anything that was enclosed")  # half a target is a wrong target
     logins: list[PendingLogin] = []
     position = 0
     while position < len(plain):

@@ -152,7 +152,7 @@ class KeyRing:
 
     def _unsealed(self, purpose: Purpose, token: bytes, now: float) -> dict[str, Any]:
         # PyJWT decodes base64 leniently (padding, line ends): two spellings of one token.
-        if len(token) > TOKEN_LIMIT_BYTES or not _SEGMENTS.match(token):
+        if len(token) > TOKEN_LIMIT_BYTES or not _SEGMENTS.match(token) or not _is_canonical(token.rpartition(b".")[2]):
             raise TokenInvalid("not a compact JWT")
         header = jwt.get_unverified_header(token)
         if header.keys() != {"alg", "typ", "kid"} or header["typ"] != purpose.value or header["alg"] != _ALGORITHM:
@@ -218,6 +218,11 @@ def _derive(secret: bytes, purpose: Purpose, origin: str) -> bytes:
     parts = (purpose.value.encode(), origin.encode())
     info = b"passproxy" + b"".join(len(part).to_bytes(4, "big") + part for part in parts)
     return HKDF(algorithm=hashes.SHA256(), length=KEY_BYTES, salt=None, info=info).derive(secret)
+
+
+def _is_canonical(text: bytes) -> bool:
+    """Whether the unused bits of the last character are zero; of a signature nothing else checks that."""
+    return _encoded(base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))).encode() == text
 
 
 def _encoded(raw: bytes) -> str:

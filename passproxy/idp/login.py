@@ -87,11 +87,11 @@ class Logins:
             raise
         identity = identity_from(authentication, self._rules)
         session = self._sessions.begin(identity, authentication, now)
-        return Finished(session, self._sessions.seal(session), pending.return_to, self.cookies_of(login_id, cookies))
+        return Finished(session, self._sessions.seal(session), pending.return_to, self.cookies_over(cookies))
 
-    def cookies_of(self, login_id: str, cookies: Mapping[bytes, bytes]) -> list[str]:
-        """The names of the cookies that a browser keeps for this login alone."""
-        return self._pending.names_of(login_id, cookies)
+    def cookies_over(self, cookies: Mapping[bytes, bytes]) -> list[str]:
+        """The names of the login cookies that a browser need not keep, since all their logins were used here."""
+        return self._pending.names_of(self._used, cookies)
 
     def _use(self, pending: PendingLogin, now: float) -> None:
         """Each login id once (in this process), before anything is asked of the provider."""

@@ -17,7 +17,6 @@ from passproxy.core.errors import (
     CallbackMalformed,
     EndpointMethod,
     EndpointUnknown,
-    IdpUnavailable,
     LoginError,
     LoginRequired,
     PassProxyError,
@@ -100,12 +99,7 @@ class Endpoints:
         """A login that was refused is over: its cookie goes, unless the same answer may be tried again."""
         if asked.endpoint != self._logins.provider.callback_path or not isinstance(error, LoginError):
             return ()
-        if isinstance(error, IdpUnavailable):
-            return ()
-        with contextlib.suppress(CallbackMalformed):
-            login_id = self._callback_fields(asked).get(self._logins.provider.login_id_field, "")
-            return tuple(map(self._expired_login, self._logins.cookies_of(login_id, asked.crumbs.logins)))
-        return ()
+        return tuple(map(self._expired_login, self._logins.cookies_over(asked.crumbs.logins)))
 
     def _published(self, asked: Asked) -> Response:
         if asked.endpoint == "health":
@@ -120,6 +114,10 @@ class Endpoints:
         return document(published.content_type, published.body)
 
     async def _login(self, asked: Asked) -> Response:
+        mode, destination = asked.head.value(b"sec-fetch-mode"), asked.head.value(b"sec-fetch-dest")
+        if (mode, destination) not in ((None, None), (b"navigate", b"document")):
+            # Pictures on a hostile page would fill the jar with logins that nobody sees.
+            raise LoginRequired("a login that no window asked for")
         wanted = ""
         with contextlib.suppress(CallbackMalformed):
             wanted = fields(asked.query).get("return_to", "")

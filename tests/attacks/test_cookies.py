@@ -185,7 +185,7 @@ def test_ck_12_each_tab_finishes_its_own_login():
     one, other = jar.start("/one", NOW, PENDING), jar.start("/other", NOW, PENDING)
     assert PENDING.find(other.login_id, jar, NOW).return_to == "/other"
     assert PENDING.find(one.login_id, jar, NOW).return_to == "/one"
-    (name,) = PENDING.names_of(one.login_id, jar)
+    (name,) = PENDING.names_of({one.login_id}, jar)
     del jar[name.encode()]
     with pytest.raises(LoginError):
         PENDING.find(one.login_id, jar, NOW)

@@ -68,7 +68,7 @@ def test_a_hundred_tabs_all_land_where_they_wanted_in_any_order(at_once, target)
     chance.shuffle(waiting)
     for login in waiting:
         assert LOGINS.find(login.login_id, jar, NOW + 60).return_to == login.return_to
-        for name in LOGINS.names_of(login.login_id, jar):
+        for name in LOGINS.names_of({login.login_id}, jar):
             del jar[name.encode()]
 
 

@@ -97,11 +97,7 @@ async def test_a_login_ends_with_a_session_where_it_began(visitor):
     finished = await visitor.finish(started)
     assert finished.return_to == "/deep/link?x=1"
     assert finished.session.identity.attributes["user"] == "alice"
-    assert (
-        finished.expired
-        == list(started.cookies)
-        == visitor.logins.cookies_of(answer_to(started)["state"], visitor.cookies)
-    )
+    assert finished.expired == list(started.cookies) == visitor.logins.cookies_over(visitor.cookies)
     known = Sessions(RING, 3600, lambda session: b"").open(finished.token.encode(), NOW)
     assert known.session == finished.session
 

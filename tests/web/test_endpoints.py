@@ -107,3 +107,13 @@ async def test_a_callback_that_nobody_asked_for_is_refused_before_the_provider_i
     assert code in got.body
     assert not [each for each in got.all(b"set-cookie") if b"Max-Age=0" not in each]
     assert log.one("auth.reject")["code"] == code.decode()
+
+
+@pytest.mark.parametrize("kind", ["image", "iframe", "script", "empty"])
+async def test_ck_11_a_login_begins_only_in_a_window(passproxy, kind):
+    """Pictures on a hostile page bring none of each other's cookies, and would fill the jar."""
+    async with Raw(passproxy.address) as raw:
+        mode = "Sec-Fetch-Mode: navigate" if kind == "iframe" else "Sec-Fetch-Mode: no-cors"
+        got = await raw.ask(get("/.passproxy/login?return_to=/x", mode, f"Sec-Fetch-Dest: {kind}"))
+        assert got.status == 401
+        assert not got.all(b"set-cookie")
