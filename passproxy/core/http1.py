@@ -233,14 +233,17 @@ def _fields(found: list[bytes], names: NameTable) -> tuple[list[bytes], dict[byt
     """Sort field lines by what their names mean: those that may pass, and the values to note."""
     lines: list[bytes] = []
     noted: dict[bytes, list[bytes]] = {}
-    known = names.known
+    known, keep = names.known.get, lines.append
     for line in found:
         raw, colon, value = line.partition(b":")
-        treatment = known.get(raw) or names.examine(raw)
+        treatment = known(raw) or names.examine(raw)
+        if treatment is KEEP and colon:
+            keep(line)
+            continue
         if treatment is None or not colon:
             raise _NotAHead("a line without a colon, a folded line, or a name that is not a token")
         if treatment.keeps:
-            lines.append(line)
+            keep(line)
         if (name := treatment.noted_as) is not None:
             # Spaces only: llhttp takes a tab behind "chunked" for a part of the coding.
             noted.setdefault(name, []).append(value.strip(b" "))

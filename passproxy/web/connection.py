@@ -231,7 +231,7 @@ class ClientConnection(asyncio.Protocol):
             self.deadline = self._watch.now + CLIENT_IDLE_SECONDS
             return
         self.deadline = self._watch.now + KEEP_ALIVE_SECONDS
-        if not self._pumping:
+        if (self._buffer or self._is_paused) and not self._pumping:
             self._pump()
 
     @property
