@@ -231,6 +231,8 @@ class SamlSettings(Section):
     idp_entity_id: Text | None = None
     entity_id: Text | None = None
     name_id_format: Literal["unspecified", "emailAddress", "persistent", "transient"] = "unspecified"
+    force_authn: bool = False
+    authn_context: TextList = ()
     clock_skew: Skew = 60
 
 
@@ -240,6 +242,10 @@ class OidcSettings(Section):
     issuer: Annotated[str, AfterValidator(_issuer)]
     client_id: Text
     client_secret: Annotated[SecretStr, AfterValidator(_secret)] | None = None
+    private_key_file: Text | None = None
+    token_endpoint_auth_method: Literal[
+        "auto", "client_secret_basic", "client_secret_post", "private_key_jwt", "none"
+    ] = "auto"  # noqa: S105 - the name of a method
     scopes: TextList = ("openid", "profile", "email", "groups")
     use_userinfo: Literal["auto", "always", "never"] = "auto"
     audiences: TextList = ()

@@ -26,6 +26,8 @@ RETURN_TO_LIMIT_BYTES = 2048
 # what we never see) and the backslash (which is a slash to browsers).
 _LOCAL_TARGET = re.compile(r"/[!$-;=?-\[\]-~]*\Z")
 
+_FRAGMENT = re.compile(r"[!#-;=?-~]*\Z")
+
 # Leading segments that some reader drops or decodes to nothing, a slash or a control
 # character: behind them a second slash would start a host name.
 _HOLLOW_START = re.compile(r"/(?:\.|%(?:2f|5c|2e|3b|[01][0-9a-f]|20|7f))*(?:;[^/]*)?/", re.IGNORECASE)
@@ -83,6 +85,20 @@ def return_to(target: str) -> str:
     if _DOT_SEGMENT.search(path):
         return "/"
     return target
+
+
+def with_fragment(target: str) -> str:
+    """
+    `return_to` for a target that may have a fragment, as browsers write it in `location.hash`.
+
+    A fragment never reaches a server by itself (RFC 9110, 7.1); a single-page application can
+    hand its own to the login.
+    """
+    base, separator, fragment = target.partition("#")
+    safe = return_to(base)
+    if not separator or safe != base or len(target) > RETURN_TO_LIMIT_BYTES or not _FRAGMENT.match(fragment):
+        return safe
+    return f"{safe}#{fragment}"
 
 
 def fields(encoded: bytes) -> Mapping[str, str]:

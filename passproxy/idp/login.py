@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginReplayed
+from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginError, LoginReplayed
 from passproxy.core.identity import AttributeRules, identity_from
 from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogin, PendingLogins
 from passproxy.core.session import Session, Sessions
@@ -88,6 +88,13 @@ class Logins:
         identity = identity_from(authentication, self._rules)
         session = self._sessions.begin(identity, authentication, now)
         return Finished(session, self._sessions.seal(session), pending.return_to, self.cookies_over(cookies))
+
+    def return_to(self, callback: Callback, cookies: Mapping[bytes, bytes], now: float) -> str:
+        """The target of the login that an answer belongs to, "/" when that is not known (any more)."""
+        try:
+            return self._pending.find(callback.fields.get(self.provider.login_id_field, ""), cookies, now).return_to
+        except LoginError:
+            return "/"
 
     def cookies_over(self, cookies: Mapping[bytes, bytes]) -> list[str]:
         """The names of the login cookies that a browser need not keep, since all their logins were used here."""

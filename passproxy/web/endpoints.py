@@ -18,14 +18,17 @@ from passproxy.core.errors import (
     EndpointMethod,
     EndpointUnknown,
     LoginError,
+    LoginExpired,
+    LoginReplayed,
     LoginRequired,
+    LoginUnknown,
     PassProxyError,
 )
 from passproxy.core.http1 import RequestHead
 from passproxy.core.pending import LOGIN_LIMIT_SECONDS
 from passproxy.core.routing import PREFIX, endpoint
 from passproxy.core.session import Known
-from passproxy.core.urls import Origin, fields, return_to
+from passproxy.core.urls import Origin, fields, with_fragment
 from passproxy.idp.base import Callback
 from passproxy.idp.login import Finished, Logins, Started
 from passproxy.web import log
@@ -125,12 +128,21 @@ class Endpoints:
 
     def _landing(self, target: str) -> str:
         """Where a login may end: a local target that is not one of our own pages."""
-        safe = return_to(target)
-        return "/" if endpoint(safe.partition("?")[0].encode()) is not None else safe
+        safe = with_fragment(target)
+        path = safe.partition("#")[0].partition("?")[0]
+        return "/" if endpoint(path.encode()) is not None else safe
 
     async def _finish(self, asked: Asked) -> Response:
         callback = Callback(self._callback_fields(asked))
-        finished = await self._logins.finish(callback, asked.crumbs.logins, asked.now)
+        try:
+            finished = await self._logins.finish(callback, asked.crumbs.logins, asked.now)
+        except (LoginUnknown, LoginExpired, LoginReplayed):
+            if asked.session is None:
+                raise
+            # The back button, or a second tab that was quicker: whoever is in goes on.
+            return redirect(
+                self._origin.url(self._landing(self._logins.return_to(callback, asked.crumbs.logins, asked.now)))
+            )
         session = finished.session
         log.event(
             "info", "auth.login", user=session.identity.attributes["user"], client=asked.client, session=session.id[:8]

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from passproxy.core.errors import CallbackMalformed
-from passproxy.core.urls import FIELD_LIMIT, RETURN_TO_LIMIT_BYTES, Origin, fields, return_to
+from passproxy.core.urls import FIELD_LIMIT, RETURN_TO_LIMIT_BYTES, Origin, fields, return_to, with_fragment
 from tests.core.given import ORIGIN, examples, lines_of
 
 HOSTILE = lines_of("return_to_hostile.txt")
@@ -268,3 +268,22 @@ def test_any_bytes_are_a_form_or_refused(encoded):
     except CallbackMalformed:
         return
     assert all(isinstance(value, str) and value.encode() is not None for value in found.values())
+
+
+@pytest.mark.parametrize(
+    ("target", "landing"),
+    [
+        ("/d#/x?y=1", "/d#/x?y=1"),
+        ("/d?a=b#", "/d?a=b#"),
+        ("/d#a#b", "/d#a#b"),
+        ("/d", "/d"),
+        ("//evil.example#x", "/"),
+        ("/d#<script>", "/d"),
+        ("/d#a b", "/d"),
+        ("/d#a\r\nSet-Cookie: x=y", "/d"),
+        ("#x", "/"),
+        ("/d#" + "x" * RETURN_TO_LIMIT_BYTES, "/d"),
+    ],
+)
+def test_a_fragment_that_is_handed_to_the_login_comes_back(target, landing):
+    assert with_fragment(target) == landing

@@ -35,3 +35,19 @@ class TestOidc(LoginFlow):
         assert upstream.requests == []
         assert "__Host-passproxy" not in browser.cookies.names()
         log.one("auth.reject")
+
+    async def test_a_repeated_answer_of_somebody_who_is_in_just_goes_on(self, browser, upstream):
+        """The back button: the answer was used, the session is there."""
+        page = await self.signed_in(browser, f"{ORIGIN}/deep?x=1")
+        (answer,) = {hop.url for hop in page.hops if "/oidc/callback?" in hop.url}
+        again = await browser.open(answer)
+        assert again.status == 200
+        assert again.url.startswith(ORIGIN)
+        assert "/.passproxy/" not in again.url
+        browser.cookies.clear()
+        assert (await browser.open(answer)).status == 403
+
+    async def test_an_application_can_hand_its_fragment_to_the_login(self, browser, upstream):
+        form = await browser.open(f"{ORIGIN}/.passproxy/login?return_to=%2Fd%3Fx%3D1%23%2Fpanel%2F7")
+        page = await browser.sign_in(form, "alice", "alice")
+        assert (page.status, page.url) == (200, f"{ORIGIN}/d?x=1#/panel/7")
