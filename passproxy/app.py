@@ -40,10 +40,11 @@ from passproxy.idp.registry import build
 from passproxy.keyfile import obtained_keys
 from passproxy.web import log
 from passproxy.web.endpoints import Endpoints
+from passproxy.web.exchange import Limits
 from passproxy.web.gateway import Gateway, Parts
+from passproxy.web.pool import UpstreamPool
 from passproxy.web.responses import Look, Pages
 from passproxy.web.server import Server
-from passproxy.web.upstream import Limits, UpstreamPool
 from passproxy.web.watch import Watch
 
 DEFAULT_STATE_DIR = "/var/lib/passproxy"

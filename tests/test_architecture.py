@@ -89,6 +89,8 @@ TESTED_ELSEWHERE = {
     "idp.base": ("tests/idp/contract.py", "an interface: the contract is what each provider must do with it"),
     "idp.oidc.errors": ("tests/idp/oidc/test_provider.py", "sentences: each is met where it is raised"),
     "idp.saml.": ("tests/idp/test_saml.py", "a response is judged by all of them together; tests/attacks has the rest"),
+    "web.exchange": ("tests/web/test_upstream.py", "values that the connection and the pool pass on"),
+    "web.pool": ("tests/web/test_upstream.py", "what it keeps is seen in what the application receives"),
     "app": ("tests/flows", "it builds everything, so a whole login is its test"),
 }
 

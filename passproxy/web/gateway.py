@@ -33,9 +33,10 @@ from passproxy.core.urls import Origin
 from passproxy.web import log
 from passproxy.web.connection import ClientConnection
 from passproxy.web.endpoints import BODY_LIMIT_BYTES, LOGIN_URL, Asked, Endpoints
+from passproxy.web.exchange import Exchange
+from passproxy.web.pool import UpstreamPool
 from passproxy.web.responses import Field, Pages
 from passproxy.web.tunnel import Tunnel
-from passproxy.web.upstream import Exchange, UpstreamPool
 from passproxy.web.watch import NEVER, Watch
 
 

@@ -1,19 +1,16 @@
 """
-The application's side: a pool of connections, and on each one exchange at a time.
+The application's side: one connection, and on it one exchange at a time.
 
 An `UpstreamConnection` writes a request, takes the body as a `Sink`, reads the
 answer and writes it to the client as it comes, with flow control both ways;
-nothing is buffered whole. A connection is used again only when request and
-answer both ended where they said they would. What the request says was settled
-before (headers.py); who may ask, decision.py knows.
+nothing is buffered whole. It is used again only when request and answer both
+ended where they said they would. What the request says was settled before
+(headers.py); who may ask, decision.py knows; which connection is taken, pool.py.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 from passproxy.core.body import LAST_CHUNK, BodyReader, body_reader, chunk
@@ -25,138 +22,32 @@ from passproxy.core.errors import (
     UpstreamTimeout,
     UpstreamUnreachable,
 )
-from passproxy.core.http1 import (
-    ANSWER_HEAD_LIMIT_BYTES,
-    CHUNKED,
-    UNTIL_CLOSE,
-    AnswerHead,
-    NameTable,
-    RequestHead,
-    answer_head,
-)
-from passproxy.core.upgrade import Upgrade
-from passproxy.web.connection import ClientConnection
+from passproxy.core.http1 import ANSWER_HEAD_LIMIT_BYTES, CHUNKED, UNTIL_CLOSE, AnswerHead, NameTable, answer_head
+from passproxy.web.exchange import Exchange, Limits, Owner
 from passproxy.web.responses import STATUS_LINES
 from passproxy.web.watch import NEVER, Watch
 
 #: How long an idle connection is kept. Servers that close sooner are noticed at once;
-#: only a request that meets the closing on its way is at risk, and see below.
+#: only a request that meets the closing on its way is at risk, and pool.py sees to that.
 IDLE_SECONDS = 15.0
-
-#: A request that must not be sent twice takes no connection that was idle for longer:
-#: the application could just be closing it (RFC 9110, 9.2.2 forbids the retry).
-FRESH_SECONDS = 1.0
-
-#: Idle connections kept; more were only needed for a moment.
-IDLE_LIMIT = 256
 
 #: Interim answers (1xx) to one request; 100 and 103 come once or twice.
 INTERIM_LIMIT = 16
 
-#: Methods that may be sent again when a kept connection closes before any answer.
-_REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
+class Home(Protocol):
+    """Where a connection belongs: the pool."""
 
-class Exchange:
-    """One request on its way to the application, and who waits for the answer."""
-
-    __slots__ = ("client", "head", "is_retried", "session_ends_at", "upgrade", "wire")
-
-    def __init__(
-        self, client: ClientConnection, head: RequestHead, wire: bytes, upgrade: Upgrade | None, session_ends_at: int
-    ) -> None:
-        self.client = client
-        self.head = head
-        self.wire = wire
-        self.upgrade = upgrade
-        self.session_ends_at = session_ends_at
-        self.is_retried = False
-
-    @property
-    def is_repeatable(self) -> bool:
-        return self.head.body == 0 and self.head.method in _REPEATABLE and self.upgrade is None
-
-
-class Owner(Protocol):
-    """What an upstream connection reports to: the gateway."""
-
-    def upstream_failed(self, exchange: Exchange, error: UpstreamError) -> None:
-        """No answer was begun, and none will be."""
-
-    def upstream_truncated(self, exchange: Exchange, reason: str) -> None:
-        """An answer was begun and cannot be completed; the client's connection is cut already."""
-
-    def upstream_closed_early(self, exchange: Exchange) -> None:
-        """A kept connection closed before any answer; the exchange may be sent again."""
-
-    def upstream_switches(self, exchange: Exchange, head: bytes, rest: bytes, upstream: asyncio.Transport) -> None:
-        """The application accepted the upgrade; its transport is handed over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    connect_seconds: float
-    response_seconds: float
-    idle_seconds: float
-
-
-class UpstreamPool:
-    """The connections to one application. `open_transport` dials it."""
-
-    def __init__(
-        self,
-        dial: Callable[[Callable[[], asyncio.Protocol]], object],
-        limits: Limits,
-        names: NameTable,
-        cookies: CookieNames,
-        watch: Watch,
-    ) -> None:
-        self._dial = dial
-        self.limits = limits
-        self.names = names
-        self.cookies = cookies
-        self.watch = watch
-        self._idle: deque[UpstreamConnection] = deque()
-
-    def take(self, exchange: Exchange) -> UpstreamConnection | None:
-        """An idle connection that suits this exchange; the most recently used one is the surest to be alive."""
-        if not self._idle or exchange.is_retried:
-            return None
-        newest = self._idle[-1]
-        if newest.idle_since < self.watch.now - FRESH_SECONDS and not exchange.is_repeatable:
-            return None
-        return self._idle.pop()
-
-    async def connect(self, owner: Owner) -> UpstreamConnection:
-        """
-        A new connection.
-
-        Raises:
-            UpstreamUnreachable, UpstreamTimeout
-        """
-        try:
-            async with asyncio.timeout(self.limits.connect_seconds):
-                _, protocol = await self._dial(lambda: UpstreamConnection(self, owner))  # type: ignore[misc] # asyncio's create_*connection
-        except TimeoutError:
-            raise UpstreamTimeout(f"no connection within {self.limits.connect_seconds} s") from None
-        except OSError as error:
-            raise UpstreamUnreachable(f"{type(error).__name__}: {error.strerror or error}") from error
-        return cast(UpstreamConnection, protocol)
+    limits: Limits
+    names: NameTable
+    cookies: CookieNames
+    watch: Watch
 
     def put(self, connection: UpstreamConnection) -> None:
-        """Keep a connection for the next exchange."""
-        if len(self._idle) >= IDLE_LIMIT:
-            connection.transport.close()
-            return
-        self._idle.append(connection)
+        """Keep it for the next exchange."""
 
     def discard(self, connection: UpstreamConnection) -> None:
-        if connection in self._idle:
-            self._idle.remove(connection)
-
-    def close(self) -> None:
-        while self._idle:
-            self._idle.pop().transport.close()
+        """It is gone."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -181,7 +72,7 @@ class UpstreamConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, pool: UpstreamPool, owner: Owner) -> None:
+    def __init__(self, pool: Home, owner: Owner) -> None:
         self._pool = pool
         self._owner = owner
         self._exchange: Exchange | None = None
