@@ -10,7 +10,7 @@ import tracemalloc
 
 import pytest
 
-from passproxy.web import server
+from passproxy.web import pool, server
 from passproxy.web import upstream as upstream_module
 from tests.fakes.gateway import eventually, get, protecting, request
 from tests.fakes.raw import Cut, Raw
@@ -635,7 +635,7 @@ async def test_an_idle_connection_to_the_application_is_closed_in_time(ticking, 
 
 
 async def test_a_post_takes_no_connection_that_was_idle_for_long(ticking, upstream, passproxy, monkeypatch):
-    monkeypatch.setattr(upstream_module, "FRESH_SECONDS", 0.05)
+    monkeypatch.setattr(pool, "FRESH_SECONDS", 0.05)
     async with Raw(passproxy.address) as raw:
         await raw.ask(get("/", cookie=passproxy.cookie()))
         await asyncio.sleep(0.2)
