@@ -6,7 +6,7 @@ import argparse
 import sys
 
 import passproxy
-from passproxy.cli import check, demo, serve
+from passproxy.cli import check, demo, explain, serve
 from passproxy.core.errors import ConfigError
 
 #: sysexits.h's EX_CONFIG: systemd does not restart on it, and scripts can tell it apart.
@@ -17,6 +17,7 @@ examples:
   passproxy demo                        try it: everything on this machine, one URL to open
   passproxy check /etc/passproxy/app.yaml
   passproxy serve /etc/passproxy/app.yaml
+  passproxy explain PP-SAML-AUDIENCE
 
 exit codes: 0 done; 1 refused or failed; 2 wrong usage; 78 mistakes in the configuration
 """
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"passproxy {passproxy.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, check, demo):
+    for module in (serve, check, demo, explain):
         module.add(commands)
     chosen = parser.parse_args(arguments)
     try:
