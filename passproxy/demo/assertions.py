@@ -210,6 +210,38 @@ def _key_info(certificate_pem: bytes) -> etree._Element:
     return element
 
 
+def encrypt(
+    root: etree._Element,
+    certificate_pem: bytes,
+    *,
+    plaintext: bytes | None = None,
+    algorithm: Algorithm = xmlsec.constants.TransformAes256Gcm,
+    transport: Algorithm = xmlsec.constants.TransformRsaOaep,
+) -> etree._Element:
+    """
+    Put an EncryptedAssertion in the place of the Assertion of a response; returns it.
+
+    `plaintext` is encrypted instead, where a test wants something else inside.
+    An inner signature comes before this, one around the response after it.
+    """
+    inner = root.find(f"{{{SAML}}}Assertion")
+    assert inner is not None  # noqa: S101 - every response here has one
+    holder: etree._Element = _saml.EncryptedAssertion()
+    data = xmlsec.template.encrypted_data_create(holder, algorithm, type=xmlsec.constants.TypeEncElement, ns="xenc")
+    xmlsec.template.encrypted_data_ensure_cipher_value(data)
+    key_info = xmlsec.template.encrypted_data_ensure_key_info(data, ns="ds")
+    xmlsec.template.encrypted_data_ensure_cipher_value(xmlsec.template.add_encrypted_key(key_info, transport))
+    manager = xmlsec.KeysManager()
+    manager.add_key(xmlsec.Key.from_memory(certificate_pem, xmlsec.constants.KeyDataFormatCertPem))
+    context = xmlsec.EncryptionContext(manager)
+    bits = 128 if "128" in algorithm.name else 256
+    context.key = xmlsec.Key.generate(xmlsec.constants.KeyDataAes, bits, xmlsec.constants.KeyDataTypeSession)
+    data = context.encrypt_binary(data, etree.tostring(inner, with_tail=False) if plaintext is None else plaintext)
+    holder.append(data)
+    root.replace(inner, holder)
+    return holder
+
+
 def serialized(element: etree._Element) -> bytes:
     """The document as UTF-8 bytes, unformatted: white space would break the signatures."""
     return etree.tostring(element, encoding="UTF-8", xml_declaration=True)

@@ -30,6 +30,16 @@ pause.onclick = () => {
 show(find("stream-state"), "Connecting", "");
 listen();
 
+// Over HTTP/1.1 a browser keeps six connections to a host, and each open tab's stream
+// holds one: those that nobody looks at let go of theirs.
+let resumes = false;
+addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    resumes = source.readyState !== EventSource.CLOSED;
+    source.close();
+  } else if (resumes) { listen(); }
+});
+
 // The WebSocket. Answers come back in order, so the oldest question is the one answered.
 let socket, asked = [], waiting = [];
 const send = (text) => { asked.push(performance.now()); socket.send(text); };
