@@ -15,6 +15,7 @@ from passproxy.core.config import origin_of
 from passproxy.core.cookies import cookie_names
 from passproxy.core.routing import PREFIX
 from passproxy.core.settings import Settings
+from passproxy.idp.oidc.client import client_from
 
 
 def add(commands: Any) -> None:
@@ -30,6 +31,8 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     settings = loaded(arguments.file)
+    if settings.oidc:
+        client_from(settings.oidc, "")  # reads the private key, if there is one
     for line in _meaning(settings):
         sys.stdout.write(line + "\n")
     for warning in _warnings(settings, arguments.file):

@@ -100,6 +100,20 @@ def token_answer(body: bytes, content_type: str = "application/json", status: in
     return lambda op: op.instead.update(token=handler)
 
 
+def userinfo_jwt(make: Callable[[FakeOp, dict[str, Any], dict[str, Any]], str], **overlay: Any) -> Change:
+    """Userinfo comes as a JWT."""
+
+    def change(op: FakeOp) -> None:
+        op.userinfo.update(overlay)
+        op.userinfo_forge = lambda head, said: make(op, head, said)
+
+    return change
+
+
+def signed_by_the_provider(op: FakeOp, head: dict[str, Any], said: dict[str, Any]) -> str:
+    return signed(head, said, op.signing_key)
+
+
 def duplicate_claim(op: FakeOp, head: dict[str, Any], said: dict[str, Any]) -> str:
     payload = json.dumps(said)[:-1] + ',"sub":"admin"}'
     return signed(head, payload.encode(), op.signing_key)
@@ -160,10 +174,30 @@ REFUSED = [
     ("OIDC-13 the key has 1024 bits", lambda op: setattr(op, "signing_key", SigningKey(rsa_private_key(1, 1024))), errors.KeysRefused),
     ("OIDC-13 the only key is a shared secret", lambda op: setattr(op, "published", [{"kty": "oct", "k": "AAAA"}]), errors.KeysRefused),
     ("OIDC-22 userinfo of somebody else", lambda op: (op.claims.update(groups=DROP), op.userinfo.update(sub="other")), errors.UserinfoRefused),
+    ("OIDC-22 signed userinfo of somebody else", userinfo_jwt(signed_by_the_provider, sub="other"), errors.UserinfoRefused),
+    ("OIDC-22 signed userinfo of nobody", userinfo_jwt(signed_by_the_provider, sub=DROP), errors.UserinfoRefused),
+    ("OIDC-22 signed userinfo without an issuer", userinfo_jwt(signed_by_the_provider, iss=DROP), errors.UserinfoRefused),
+    ("OIDC-22 signed userinfo of another issuer", userinfo_jwt(signed_by_the_provider, iss="https://other.example"), errors.UserinfoRefused),
+    ("OIDC-22 signed userinfo without an audience", userinfo_jwt(signed_by_the_provider, aud=DROP), errors.UserinfoRefused),
+    ("OIDC-22 signed userinfo for another client", userinfo_jwt(signed_by_the_provider, aud="other", azp="app"), errors.UserinfoRefused),
+    ("OIDC-22 signed userinfo that has expired", userinfo_jwt(signed_by_the_provider, exp=NOW - 61), errors.UserinfoRefused),
+    ("OIDC-22 signed userinfo from the future", userinfo_jwt(signed_by_the_provider, iat=NOW + 61), errors.UserinfoRefused),
+    ("OIDC-22 signed userinfo that is a logout token", userinfo_jwt(signed_by_the_provider, events={}), errors.UserinfoRefused),
+    ("OIDC-22 unsigned userinfo", userinfo_jwt(unsigned), errors.UserinfoRefused),
+    ("OIDC-22 userinfo with the client secret as key", userinfo_jwt(lambda op, h, c: signed_with_hmac(h, c, op.client_secret or "")), errors.UserinfoRefused),
+    ("OIDC-22 userinfo signed by another key", userinfo_jwt(lambda op, h, c: signed(h, c, SigningKey(rsa_private_key(2)))), errors.UserinfoRefused),
+    ("OIDC-22 userinfo signed by a key that it brings", userinfo_jwt(signed_by_header_key), errors.UserinfoRefused),
+    ("OIDC-22 encrypted userinfo", userinfo_jwt(encrypted), errors.UserinfoRefused),
+    ("OIDC-22 userinfo that is an access token", userinfo_jwt(lambda op, h, c: signed({**h, "typ": "at+jwt"}, c, op.signing_key)), errors.UserinfoRefused),
+    ("OIDC-22 userinfo that calls itself signed", userinfo_jwt(lambda op, h, c: json.dumps(c)), errors.UserinfoRefused),
+    ("OIDC-23 c_hash of another code", claims(c_hash=left_half("another")), errors.ClaimsRefused),
+    ("OIDC-23 c_hash is null", claims(c_hash=None), errors.ClaimsRefused),
+    ("OIDC-23 at_hash without an access token", lambda op: op.token_response.update(access_token=DROP), errors.ClaimsRefused),
     ("OIDC-23 at_hash of another token", claims(at_hash=left_half("another")), errors.ClaimsRefused),
     ("OIDC-30 groups are an object", claims(groups={"admins": True}), errors.GroupsRefused),
     ("OIDC-30 groups are lists of lists", claims(groups=[["admins"]]), errors.GroupsRefused),
     ("OIDC-30 overage", lambda op: (op.claims.update(groups=DROP, _claim_names={"groups": "src1"}), op.userinfo.update(groups=DROP)), errors.GroupsRefused),
+    ("OIDC-30 overage at an address of the token's own", lambda op: op.refer_to_groups("http://169.254.169.254/latest"), errors.GroupsRefused),
     ("OIDC-31 lone surrogate in the name", raw_claims(name="ad\udcffmin"), errors.IdTokenMalformed),
     ("OIDC-32 repeated member", forged(duplicate_claim), errors.IdTokenMalformed),
     ("OIDC-33 page instead of tokens", token_answer(b"<html>", "text/html"), errors.TokenEndpointRefused),
@@ -185,12 +219,15 @@ REFUSED = [
 async def test_a_hostile_answer_is_refused_and_the_next_login_works(scenario, change, refusal):
     honest_key = scenario.op.signing_key
     change(scenario.op)
+    if scenario.op.userinfo_forge is not None:
+        # In auto, a failure would cost the further claims and not the login.
+        scenario.configure(use_userinfo="always")
     with pytest.raises(refusal):
         await scenario.login(1)
     op = scenario.op
     for overlay in (op.claims, op.header, op.token_response, op.userinfo, op.instead, op.discovery):
         overlay.clear()
-    op.forge, op.published, op.signing_key = None, None, honest_key
+    op.forge, op.userinfo_forge, op.published, op.signing_key = None, None, None, honest_key
     scenario.clock.now += kept.RETRY_SECONDS
     assert (await scenario.login(2)).subject == scenario.subject
 
@@ -258,6 +295,9 @@ async def test_oidc_20_mix_up(scenario, iss):
         pytest.param({"token_endpoint": "file:///etc/passwd"}, id="SSRF-01 a file"),
         pytest.param({"jwks_uri": "https://10.0.0.1/"}, id="SSRF-03 a private address"),
         pytest.param({"userinfo_endpoint": "https://169.254.169.254/"}, id="SSRF-03 a link-local address"),
+        pytest.param(
+            {"pushed_authorization_request_endpoint": "https://[fd00::1]/"}, id="SSRF-03 a unique local address"
+        ),
         pytest.param({"authorization_endpoint": "javascript:alert(1)"}, id="SSRF-10 a script"),
         pytest.param({"authorization_endpoint": "https://app.example.com/logout"}, id="SSRF-10 ourselves"),
         pytest.param({"authorization_endpoint": "https://a.example/\r\nX: y"}, id="SSRF-10 a line end"),

@@ -112,3 +112,11 @@ def test_upstream_certificates_that_are_not_verified_are_warned_about(
 ) -> None:
     assert main(["check", written(GOOD.replace("3000", "3000\n  verify_tls: false"))]) == 0
     assert "verify_tls is off" in capsys.readouterr().err
+
+
+def test_a_private_key_that_cannot_be_read_is_found_before_the_start(
+    written, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = written(GOOD.replace("client_secret: correct-horse-battery", "private_key_file: /nowhere/key.pem"))
+    assert main(["check", file]) == 78
+    assert "oidc.private_key_file: /nowhere/key.pem" in capsys.readouterr().err

@@ -23,9 +23,11 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, Self
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
+import jwt
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
@@ -78,6 +80,10 @@ def base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+def _base64url_decoded(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
 def left_half(value: str, algorithm: str = "RS256") -> str:
     """What `at_hash` and `c_hash` carry in a token that is signed with this algorithm."""
     found = hashlib.new("sha512" if algorithm == "EdDSA" else f"sha{algorithm[2:]}", value.encode()).digest()
@@ -105,6 +111,9 @@ class FakeOp:
     ) -> None:
         self.client_id = client_id
         self.client_secret = client_secret
+        #: The client's public key: then only assertions of its private one prove who it is.
+        self.client_key: Any = None
+        self.client_assertions: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.now = now
         self.issuer = ""
         self.signing_key = SigningKey()
@@ -127,13 +136,21 @@ class FakeOp:
         self.answer_fields: dict[str, Any] = {}
         #: Makes the ID token of header and claims instead of signing them.
         self.forge: Callable[[dict[str, Any], dict[str, Any]], str] | None = None
-        #: Whole answers, by endpoint: discovery, jwks, token, userinfo.
+        #: Makes a signed userinfo answer of header and claims.
+        self.userinfo_forge: Callable[[dict[str, Any], dict[str, Any]], str] | None = None
+        #: Whole answers, by endpoint: discovery, par, jwks, token, userinfo, graph.
         self.instead: dict[str, Handler] = {}
         #: How often each endpoint was asked, and what arrived at the token endpoint.
         self.asked: Counter[str] = Counter()
         self.token_requests: list[tuple[dict[str, str], dict[str, str]]] = []
+        #: The pages of groups that are kept elsewhere, and what arrived there.
+        self.group_pages: list[Any] = [["g-1", "g-2"]]
+        self.group_requests: list[tuple[str, str, str]] = []
+        self.push_requests: list[dict[str, str]] = []
+        self.push_response: dict[str, Any] = {}
         self.userinfo_headers: list[dict[str, str]] = []
         self._grants: dict[str, _Grant] = {}
+        self._pushed: dict[str, dict[str, str]] = {}
         self._runner: web.AppRunner | None = None
         self._port = 0
 
@@ -150,8 +167,10 @@ class FakeOp:
         app.router.add_get("/.well-known/openid-configuration", self._endpoint("discovery", self._discovery))
         app.router.add_get("/authorize", self._endpoint("authorize", self._authorize))
         app.router.add_get("/jwks", self._endpoint("jwks", self._jwks))
+        app.router.add_post("/par", self._endpoint("par", self._par))
         app.router.add_post("/token", self._endpoint("token", self._token))
         app.router.add_get("/userinfo", self._endpoint("userinfo", self._userinfo))
+        app.router.add_route("*", "/graph/{tail:.*}", self._endpoint("graph", self._graph))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, reuse_address=True)
@@ -167,6 +186,10 @@ class FakeOp:
     def answer(self, redirect: str) -> dict[str, str]:
         """Sign somebody in at the authorization endpoint: the fields that the browser brings back."""
         query = dict(parse_qsl(urlsplit(redirect).query, strict_parsing=True))
+        if "request_uri" in query:
+            # RFC 9126 4: for the client that pushed it, once, and nothing beside it counts.
+            assert set(query) == {"client_id", "request_uri"}
+            query = self._pushed.pop(query["request_uri"])
         code = secrets.token_urlsafe(24)
         self._grants[code] = _Grant(query)
         fields = {"code": code, "state": query["state"]}
@@ -214,8 +237,21 @@ class FakeOp:
         return web.json_response({"keys": [self.signing_key.jwk()] if self.published is None else self.published})
 
     async def _authorize(self, request: web.Request) -> web.StreamResponse:
+        asked = self._pushed.get(request.query.get("request_uri", ""), dict(request.query))
         fields = self.answer(str(request.url))
-        raise web.HTTPFound(request.query["redirect_uri"] + "?" + urlencode(fields))
+        if asked.get("response_mode") == "form_post":
+            return web.Response(text=_self_submitting(asked["redirect_uri"], fields), content_type="text/html")
+        raise web.HTTPFound(asked["redirect_uri"] + "?" + urlencode(fields))
+
+    async def _par(self, request: web.Request) -> web.StreamResponse:
+        form = dict(parse_qsl(await request.text(), strict_parsing=True))
+        self.push_requests.append(form)
+        if not self._is_client(request, form):
+            return web.json_response({"error": "invalid_client"}, status=401)
+        request_uri = f"urn:ietf:params:oauth:request_uri:{secrets.token_urlsafe(12)}"
+        self._pushed[request_uri] = {k: v for k, v in form.items() if not k.startswith("client_") or k == "client_id"}
+        response = {"request_uri": request_uri, "expires_in": 60}
+        return web.json_response(overlaid(response, self.push_response), status=201)
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
         form = dict(parse_qsl(await request.text(), strict_parsing=True))
@@ -232,15 +268,60 @@ class FakeOp:
         return web.json_response(overlaid(response, self.token_response))
 
     def _is_client(self, request: web.Request, form: Mapping[str, str]) -> bool:
+        if self.client_key is not None:
+            return "client_secret" not in form and self._is_asserted(form)
         scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
         if scheme == "Basic":
             found = tuple(map(unquote_plus, base64.b64decode(credentials).decode().split(":")))
             return "client_secret" not in form and found == (self.client_id, self.client_secret)
         return (form.get("client_id"), form.get("client_secret")) == (self.client_id, self.client_secret)
 
+    def _is_asserted(self, form: Mapping[str, str]) -> bool:
+        """RFC 7523 3, strictly: for this issuer alone, by the registered key, short-lived and new."""
+        if form.get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer":
+            return False
+        head, claims = (json.loads(_base64url_decoded(part)) for part in form["client_assertion"].split(".")[:2])
+        jwt.decode_complete(
+            form["client_assertion"],
+            self.client_key,
+            algorithms=["RS256", "PS256", "ES256"],
+            options={"verify_signature": True, "verify_exp": False, "verify_iat": False, "verify_aud": False},
+        )
+        is_new = claims["jti"] not in [earlier["jti"] for _, earlier in self.client_assertions]
+        self.client_assertions.append((head, claims))
+        return (
+            is_new
+            and claims["iss"] == claims["sub"] == form.get("client_id") == self.client_id
+            and claims["aud"] == self.issuer
+            and self.now() < claims["exp"] <= self.now() + 60
+        )
+
+    def refer_to_groups(self, path: str = "/graph/users/1/getMemberObjects") -> None:
+        """The ID token has a reference instead of groups, as Entra ID makes it."""
+        self.claims.update(groups=DROP, _claim_names={"groups": "src1"})
+        self.claims["_claim_sources"] = {"src1": {"endpoint": path if "://" in path else self.issuer + path}}
+        self.userinfo["groups"] = DROP
+
+    async def _graph(self, request: web.Request) -> web.StreamResponse:
+        self.group_requests.append((request.method, request.headers["Authorization"], await request.text()))
+        number = int(request.query.get("$skiptoken", "0"))
+        address = f"{self.issuer}{request.path}?$skiptoken={number + 1}"
+        following = {"@odata.nextLink": address} if number + 1 < len(self.group_pages) else {}
+        return web.json_response({"value": self.group_pages[number], **following})
+
     async def _userinfo(self, request: web.Request) -> web.StreamResponse:
         self.userinfo_headers.append(dict(request.headers))
-        return web.json_response(overlaid(self.person, self.userinfo))
+        if self.userinfo_forge is None:
+            return web.json_response(overlaid(self.person, self.userinfo))
+        header = overlaid({"alg": self.signing_key.algorithm, "kid": self.signing_key.kid or DROP}, self.header)
+        claims = overlaid({"iss": self.issuer, "aud": self.client_id, **self.person}, self.userinfo)
+        return web.Response(text=self.userinfo_forge(header, claims), content_type="application/jwt")
+
+
+def _self_submitting(action: str, fields: Mapping[str, str]) -> str:
+    """OAuth 2.0 Form Post Response Mode, appendix A."""
+    inputs = "".join(f'<input type="hidden" name="{name}" value="{escape(value)}">' for name, value in fields.items())
+    return f'<body onload="document.forms[0].submit()"><form method="post" action="{escape(action)}">{inputs}</form>'
 
 
 def _fits(query: Mapping[str, str], form: Mapping[str, str]) -> bool:

@@ -75,7 +75,7 @@ def _check_groups(claims: Mapping[str, Any]) -> None:
 
 
 def _referred(claims: Mapping[str, Any]) -> Iterator[str]:
-    """Claims that are to be fetched elsewhere (Core 5.6.2). They never are: the URL is the token's."""
+    """Claims that are to be fetched elsewhere (Core 5.6.2). What was permitted has been by now, see overage.py."""
     names = claims.get("_claim_names")
     if isinstance(names, dict):
         yield from names

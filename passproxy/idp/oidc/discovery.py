@@ -19,8 +19,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from passproxy.core.settings import ProviderUrl, is_loopback
-from passproxy.core.urls import DEFAULT_PORTS, Origin
+from passproxy.core.settings import ProviderUrl
+from passproxy.core.urls import DEFAULT_PORTS, Origin, is_loopback
 from passproxy.idp.oidc.errors import DiscoveryRefused, quoted
 from passproxy.idp.oidc.json_object import JsonRefused, json_object
 
@@ -47,7 +47,10 @@ class ProviderMetadata:
     jwks_uri: str
     userinfo_endpoint: str | None
     token_endpoint_auth_methods: tuple[str, ...]
+    token_endpoint_signing_algorithms: tuple[str, ...]
     scopes: tuple[str, ...]
+    pushed_authorization_request_endpoint: str | None
+    requires_pushed_requests: bool
     names_itself_in_answers: bool
     """Whether each answer carries `iss` (RFC 9207), so that its absence means somebody took it away."""
 
@@ -78,9 +81,12 @@ def metadata_from(document: bytes, issuer: str, origin: Origin) -> ProviderMetad
         authorization_endpoint=endpoints.for_browsers("authorization_endpoint"),
         token_endpoint=endpoints.for_us("token_endpoint"),
         jwks_uri=endpoints.for_us("jwks_uri"),
-        userinfo_endpoint=endpoints.for_us("userinfo_endpoint") if "userinfo_endpoint" in members else None,
+        userinfo_endpoint=endpoints.for_us_if_any("userinfo_endpoint"),
         token_endpoint_auth_methods=_texts(members, "token_endpoint_auth_methods_supported"),
+        token_endpoint_signing_algorithms=_texts(members, "token_endpoint_auth_signing_alg_values_supported"),
         scopes=_texts(members, "scopes_supported"),
+        pushed_authorization_request_endpoint=endpoints.for_us_if_any("pushed_authorization_request_endpoint"),
+        requires_pushed_requests=members.get("require_pushed_authorization_requests") is True,
         names_itself_in_answers=members.get("authorization_response_iss_parameter_supported") is True,
     )
 
@@ -109,6 +115,9 @@ class _Endpoints:
         if not permitted and not (is_loopback(host) and is_loopback(self._issuer_host)):
             raise DiscoveryRefused(f"{name} is neither on the issuer's host nor on a public one: {quoted(url)}")
         return url
+
+    def for_us_if_any(self, name: str) -> str | None:
+        return self.for_us(name) if name in self._members else None
 
     def _url(self, name: str) -> tuple[str, SplitResult]:
         value = self._members.get(name)

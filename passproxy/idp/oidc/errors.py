@@ -54,6 +54,13 @@ class AnswerAmbiguous(LoginError):
     hint = "Open the application's address again. Administrators: the provider sent a code and an error in one answer."
 
 
+class PushRefused(IdpUnavailable):
+    code = "PP-OIDC-PUSH"
+    title = "The identity provider did not take the sign-in"
+    sentence = "The identity provider refused the request with which every sign-in begins."
+    hint = "Administrators: the log says what it answered; most often the redirect URI or a scope is not registered there. oidc.pushed_authorization_requests must fit what the provider offers and requires."
+
+
 class TokenEndpointRefused(LoginError):
     code = "PP-OIDC-TOKEN-ENDPOINT"
     sentence = "The identity provider did not complete the sign-in."
@@ -70,7 +77,7 @@ class CodeRefused(LoginError):
 class ClientRefused(LoginError):
     code = "PP-OIDC-CLIENT"
     sentence = "The identity provider does not accept this application's own credentials."
-    hint = "Administrators: compare oidc.client_id and oidc.client_secret with the client registered at the provider, and whether it is registered as confidential or public."
+    hint = "Administrators: compare oidc.client_id and oidc.client_secret (or the public half of oidc.private_key_file) with the client registered at the provider, and whether it is registered as confidential or public."
 
 
 class IdTokenMalformed(LoginError):
@@ -135,4 +142,4 @@ class GroupsRefused(LoginError):
     sentence = (
         "The identity provider did not send your groups in a form that can be used, so nobody can tell what you may do."
     )
-    hint = "Administrators: with very many groups, Entra ID sends a reference instead of the list; let it send only the groups assigned to the application. Otherwise the groups claim must be a list of names."
+    hint = "Administrators: with very many groups, Entra ID sends a reference instead of the list; let it send only the groups assigned to the application, or permit where the reference leads in oidc.group_overage_endpoints. Otherwise the groups claim must be a list of names."

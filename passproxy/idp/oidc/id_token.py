@@ -3,8 +3,8 @@ Judging an ID token (OpenID Connect Core 3.1.3.7, RFC 8725).
 
 Whatever bytes come in, out come the claims of a token that the configured
 issuer made for this client, for this very login, just now; or a `LoginError`.
-No algorithm, key or URL is taken from the token itself. Pure: keys and time
-are arguments. Fetching newer keys, and what the claims mean, is not its business.
+No algorithm, key or URL is taken from the token itself. A signed userinfo answer is
+judged by the same keys, issuer and audience. Pure: keys and time are arguments. Fetching newer keys, and what the claims mean, is not its business.
 """
 
 from __future__ import annotations
@@ -95,6 +95,26 @@ def verified_claims(
     return claims
 
 
+def verified_userinfo(token: str, keys: KeySet, expected: Expected, now: float) -> dict[str, Any]:
+    """
+    The claims of a signed userinfo answer (Core 5.3.2), which needs no nonce and may lack all times.
+
+    The subject is the caller's to compare.
+
+    Raises:
+        SignatureRefused: also when the key is unknown; newer keys may help.
+        LoginError: for any other reason.
+    """
+    _, claims = _verified(token, keys)
+    _check_issuer(claims, expected)
+    _check_audience(claims, expected)
+    _check_purpose(claims)
+    if "exp" in claims and _time(claims, "exp") + expected.leeway_seconds <= now:
+        raise TimeRefused(f"expired at {claims['exp']}, here it is {now:.0f}")
+    _check_not_ahead(claims, ("iat", "nbf"), expected, now)
+    return claims
+
+
 def _verified(id_token: str, keys: KeySet) -> tuple[_Header, dict[str, Any]]:
     header = _header(_segments(id_token)[0])
     candidates = keys.candidates(header.kid, header.algorithm)
@@ -158,7 +178,7 @@ def _header(document: bytes) -> _Header:
 def _check_issuer(claims: Mapping[str, Any], expected: Expected) -> None:
     issuer = claims.get("iss")
     if not isinstance(issuer, str) or issuer != expected.issuer:
-        raise IssuerRefused(f"the ID token is from {quoted(issuer)}, expected {quoted(expected.issuer)}")
+        raise IssuerRefused(f"the token is from {quoted(issuer)}, expected {quoted(expected.issuer)}")
 
 
 def _check_audience(claims: Mapping[str, Any], expected: Expected) -> None:
@@ -167,12 +187,12 @@ def _check_audience(claims: Mapping[str, Any], expected: Expected) -> None:
     if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
         raise AudienceRefused("aud is missing, or neither text nor a list of texts")
     if expected.client_id not in named:
-        raise AudienceRefused(f"the ID token is for {quoted(' '.join(named))}")
+        raise AudienceRefused(f"the token is for {quoted(' '.join(named))}")
     others = set(named) - {expected.client_id}
     if foreign := others - expected.audiences:
-        raise AudienceRefused(f"the ID token is also for {quoted(' '.join(sorted(foreign)))}")
+        raise AudienceRefused(f"the token is also for {quoted(' '.join(sorted(foreign)))}")
     if ("azp" in claims or others) and azp != expected.client_id:
-        raise AudienceRefused(f"the ID token was issued to {quoted(azp)} (azp)")
+        raise AudienceRefused(f"the token was issued to {quoted(azp)} (azp)")
 
 
 def _check_purpose(claims: Mapping[str, Any]) -> None:
@@ -198,8 +218,12 @@ def _check_times(claims: Mapping[str, Any], expected: Expected, now: float) -> N
         raise TimeRefused(f"issued at {issued}, here it is only {now:.0f}")
     if now - issued > AGE_LIMIT_SECONDS + leeway:
         raise TimeRefused(f"issued at {issued}, here it is {now:.0f}: too long ago")
-    for name in ("nbf", "auth_time"):
-        if name in claims and _time(claims, name) - leeway > now:
+    _check_not_ahead(claims, ("nbf", "auth_time"), expected, now)
+
+
+def _check_not_ahead(claims: Mapping[str, Any], names: tuple[str, ...], expected: Expected, now: float) -> None:
+    for name in names:
+        if name in claims and _time(claims, name) - expected.leeway_seconds > now:
             raise TimeRefused(f"{name} is {claims[name]}, here it is only {now:.0f}")
 
 

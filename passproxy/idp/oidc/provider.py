@@ -12,38 +12,39 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import aiohttp
-from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginError
+from passproxy.core.errors import IdpUnavailable, LoginError
 from passproxy.core.identity import Authentication
 from passproxy.core.settings import OidcSettings
 from passproxy.core.urls import Origin
 from passproxy.idp.base import Callback, Document, Proof
 from passproxy.idp.fetch import fetch
 from passproxy.idp.lastgood import LastGood
+from passproxy.idp.oidc.answer import code_from
 from passproxy.idp.oidc.claims import attributes_from
+from passproxy.idp.oidc.client import client_from
 from passproxy.idp.oidc.discovery import ProviderMetadata, discovery_url, metadata_from
 from passproxy.idp.oidc.errors import (
-    AccessDenied,
-    AnswerAmbiguous,
     DiscoveryRefused,
+    GroupsRefused,
     IssuerRefused,
     KeysRefused,
-    ProviderRefused,
     SignatureRefused,
     UserinfoRefused,
     quoted,
 )
-from passproxy.idp.oidc.id_token import Expected, verified_claims
+from passproxy.idp.oidc.id_token import Expected, verified_claims, verified_userinfo
 from passproxy.idp.oidc.jwks import KeySet, keys_from
 from passproxy.idp.oidc.kept import Kept
-from passproxy.idp.oidc.token_endpoint import Client, Tokens, redeem
+from passproxy.idp.oidc.overage import group_source, groups_at, is_permitted
+from passproxy.idp.oidc.pushed_request import push_endpoint, pushed
+from passproxy.idp.oidc.token_endpoint import Tokens, redeem
 from passproxy.idp.oidc.userinfo import SubjectForeign, is_needed, userinfo
 
 CALLBACK_PATH = "oidc/callback"
@@ -55,11 +56,8 @@ REFRESH_SECONDS = 3600.0
 FIRST_RETRY_SECONDS = 2.0
 LAST_RETRY_SECONDS = 300.0
 
-# RFC 6749 A.11: visible ASCII and space. Codes of Entra ID have some 1500 characters.
-_CODE = re.compile(r"[ -~]{1,8192}\Z")
-
-# RFC 6749 4.1.2.1, OpenID Connect Core 3.1.2.6: it went wrong at the provider, for now.
-_PASSING_ERRORS = frozenset({"server_error", "temporarily_unavailable"})
+#: Anybody's visit makes us push a request, so a flood of visits must not become one at the provider.
+PUSHES_AT_ONCE = 32
 
 _CHANCE = random.SystemRandom()
 
@@ -69,7 +67,6 @@ _log = logging.getLogger(__name__)
 class OidcProvider:
     """One OpenID provider (`IdentityProvider`). `chance` yields numbers from 0 to 1, for the jitter."""
 
-    callback_method: Literal["GET", "POST"] = "GET"
     callback_path = CALLBACK_PATH
     login_id_field = "state"
 
@@ -87,38 +84,38 @@ class OidcProvider:
         self._http = http
         self._last_good = last_good
         self._chance = chance
-        secret = settings.client_secret.get_secret_value() if settings.client_secret is not None else None
-        self._client = Client(settings.client_id, secret, origin.url(f"/.passproxy/{CALLBACK_PATH}"))
+        self.callback_method: Literal["GET", "POST"] = "POST" if settings.response_mode == "form_post" else "GET"
+        self._pushes = asyncio.Semaphore(PUSHES_AT_ONCE)
+        self._client = client_from(settings, origin.url(f"/.passproxy/{CALLBACK_PATH}"))
         self._metadata = Kept(self._read_metadata, clock, self._metadata_on_disk())
         self._keys = Kept(self._read_keys, clock)
 
     async def start(self, login_id: str, proof: Proof, now: float) -> str:
         """The authorization request, with `state`, `nonce` and PKCE (S256) always."""
         metadata = await self._metadata.get()
-        url: str = prepare_grant_uri(
-            metadata.authorization_endpoint,
-            self._client.client_id,
-            "code",
-            redirect_uri=self._client.redirect_uri,
-            scope=" ".join(self._scopes(metadata)),
-            state=login_id,
-            nonce=_nonce(proof),
-            code_challenge=create_s256_code_challenge(_code_verifier(proof)),
-            code_challenge_method="S256",
-        )
+        request = self._request(metadata, login_id, proof)
+        endpoint = push_endpoint(self._settings.pushed_authorization_requests, metadata)
+        if endpoint is not None:
+            request = {
+                "client_id": self._client.client_id,
+                "request_uri": await self._push(endpoint, metadata, request, now),
+            }
+        url: str = add_params_to_uri(metadata.authorization_endpoint, list(request.items()))
         return url
 
     async def finish(self, callback: Callback, proof: Proof, now: float) -> Authentication:
-        code = _code(callback.fields, self._settings.issuer)
+        code = code_from(callback.fields, self._settings.issuer)
         metadata = await self._metadata.get()
         if metadata.names_itself_in_answers and "iss" not in callback.fields:
             raise IssuerRefused("the answer does not name its issuer, although the provider always does")
         # Before the code is spent: without keys its ID token could not be verified.
         keys = await self._keys.get()
-        tokens = await redeem(self._http, metadata, self._client, code, _code_verifier(proof))
+        tokens = await redeem(self._http, metadata, self._client, code, _code_verifier(proof), now)
         bound = {"at_hash": tokens.access_token, "c_hash": code}
-        claims = await self._claims(tokens.id_token, keys, self._expected(proof), now, bound)
-        further = await self._further_claims(metadata, tokens, claims)
+        expected = self._expected(proof)
+        claims = await self._judged(lambda keys: verified_claims(tokens.id_token, keys, expected, now, bound), keys)
+        further = await self._further_claims(metadata, tokens, claims, expected, now)
+        claims |= await self._groups_elsewhere(tokens, claims, further)
         return Authentication(
             issuer=claims["iss"],
             subject=claims["sub"],
@@ -144,6 +141,26 @@ class OidcProvider:
                 _log.warning("idp.refresh_failed code=%s attempt=%d %s", error.code, failures, error.detail)
             await asyncio.sleep(pause_seconds(failures, self._chance()))
 
+    def _request(self, metadata: ProviderMetadata, login_id: str, proof: Proof) -> dict[str, str]:
+        request = {
+            "response_type": "code",
+            "client_id": self._client.client_id,
+            "redirect_uri": self._client.redirect_uri,
+            "scope": " ".join(self._scopes(metadata)),
+            "state": login_id,
+            "nonce": _nonce(proof),
+            "code_challenge": create_s256_code_challenge(_code_verifier(proof)),
+            "code_challenge_method": "S256",
+        }
+        # For a code, query is the default (OAuth 2.0 Multiple Response Types 2.1); some refuse what they know anyway.
+        return request if self._settings.response_mode == "query" else {**request, "response_mode": "form_post"}
+
+    async def _push(self, endpoint: str, metadata: ProviderMetadata, request: Mapping[str, str], now: float) -> str:
+        if self._pushes.locked():
+            raise IdpUnavailable(f"{PUSHES_AT_ONCE} pushed requests are under way already")
+        async with self._pushes:
+            return await pushed(self._http, endpoint, metadata, self._client, request, now)
+
     def _scopes(self, metadata: ProviderMetadata) -> tuple[str, ...]:
         """
         What was configured; of our own defaults only what the provider knows.
@@ -165,28 +182,31 @@ class OidcProvider:
             leeway_seconds=self._settings.clock_skew,
         )
 
-    async def _claims(
-        self, id_token: str, keys: KeySet, expected: Expected, now: float, bound: Mapping[str, str | None]
-    ) -> dict[str, Any]:
+    async def _judged(self, judge: Callable[[KeySet], dict[str, Any]], keys: KeySet) -> dict[str, Any]:
         """The verified claims. A key that is not known yet is worth one look at the key set, within its cool-down."""
         try:
-            return verified_claims(id_token, keys, expected, now, bound)
+            return judge(keys)
         except SignatureRefused:
             newer = await self._keys.newer_than(keys)
             if newer is keys:
                 raise
-            return verified_claims(id_token, newer, expected, now, bound)
+            return judge(newer)
 
     async def _further_claims(
-        self, metadata: ProviderMetadata, tokens: Tokens, claims: Mapping[str, Any]
+        self, metadata: ProviderMetadata, tokens: Tokens, claims: Mapping[str, Any], expected: Expected, now: float
     ) -> Mapping[str, Any]:
+        async def verify(token: str) -> dict[str, Any]:
+            return await self._judged(
+                lambda keys: verified_userinfo(token, keys, expected, now), await self._keys.get()
+            )
+
         mode = self._settings.use_userinfo
         if not is_needed(mode, claims) or (mode == "auto" and metadata.userinfo_endpoint is None):
             return {}
         try:
             if metadata.userinfo_endpoint is None or tokens.access_token is None:
                 raise UserinfoRefused("there is no userinfo endpoint, or no access token for it")
-            return await userinfo(self._http, metadata.userinfo_endpoint, tokens.access_token, claims["sub"])
+            return await userinfo(self._http, metadata.userinfo_endpoint, tokens.access_token, claims["sub"], verify)
         except SubjectForeign:
             raise
         except LoginError as error:
@@ -194,6 +214,21 @@ class OidcProvider:
                 raise
             _log.warning("idp.userinfo_failed code=%s %s", error.code, error.detail)
             return {}
+
+    async def _groups_elsewhere(
+        self, tokens: Tokens, claims: Mapping[str, Any], further: Mapping[str, Any]
+    ) -> dict[str, list[str]]:
+        """The groups that the ID token only refers to, if the reference may be followed. Else they stay missing."""
+        found = group_source(claims, further)
+        if found is None:
+            return {}
+        name, endpoint = found
+        if not is_permitted(endpoint, self._settings.group_overage_endpoints):
+            _log.warning("idp.groups_elsewhere endpoint=%s is not in oidc.group_overage_endpoints", quoted(endpoint))
+            return {}
+        if tokens.access_token is None:
+            raise GroupsRefused("the groups are elsewhere, and there is no access token to ask for them with")
+        return {name: await groups_at(self._http, endpoint, tokens.access_token)}
 
     def _metadata_on_disk(self) -> ProviderMetadata | None:
         document = self._last_good.load()
@@ -246,31 +281,3 @@ def _nonce(proof: Proof) -> str:
 
 def _code_verifier(proof: Proof) -> str:
     return proof.derive("code verifier")
-
-
-def _code(fields: Mapping[str, str], issuer: str) -> str:
-    """
-    The code in the answer, when there is one and nothing speaks against it.
-
-    Tokens in the front channel are not looked at: they come past the browser,
-    and a login needs a code (RFC 9700 2.1.2).
-    """
-    # RFC 9207 2.4: an answer of another provider, whether good or bad, is not ours.
-    if fields.get("iss", issuer) != issuer:
-        raise IssuerRefused(f"the answer is from {quoted(fields['iss'])}, expected {quoted(issuer)}")
-    if "error" in fields:
-        raise _refusal(fields)
-    code = fields.get("code", "")
-    if not _CODE.match(code):
-        raise CallbackMalformed("neither a code nor an error, or a code with impossible characters")
-    return code
-
-
-def _refusal(fields: Mapping[str, str]) -> LoginError:
-    error = fields["error"]
-    detail = f"the provider answers {quoted(error)}: {quoted(fields.get('error_description'))}"
-    if "code" in fields:
-        return AnswerAmbiguous(f"a code, and {detail}")
-    if error == "access_denied":
-        return AccessDenied(detail)
-    return IdpUnavailable(detail) if error in _PASSING_ERRORS else ProviderRefused(detail)

@@ -9,18 +9,18 @@ sent twice, whatever happens: the second use may revoke what the first one got.
 
 from __future__ import annotations
 
-import base64
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote_plus
 
 import aiohttp
 from authlib.oauth2.rfc6749.parameters import prepare_token_request
 
 from passproxy.core.errors import IdpUnavailable, LoginError
 from passproxy.idp.fetch import Answer, fetch
+from passproxy.idp.oidc.client import Client
 from passproxy.idp.oidc.discovery import ProviderMetadata
 from passproxy.idp.oidc.errors import ClientRefused, CodeRefused, TokenEndpointRefused, quoted
 from passproxy.idp.oidc.json_object import JsonRefused, json_object
@@ -32,15 +32,6 @@ TOKEN_RESPONSE_LIMIT_BYTES = 1024 * 1024
 _BUSY = frozenset({429, 502, 503, 504})
 
 _BEARER_TOKEN = re.compile(r"[!-~]{1,65536}\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """Who we are to the provider. Without a secret: a public client, which PKCE alone protects."""
-
-    client_id: str
-    secret: str | None
-    redirect_uri: str
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -57,6 +48,7 @@ async def redeem(
     client: Client,
     code: str,
     code_verifier: str,
+    now: float,
 ) -> Tokens:
     """
     Exchange the code.
@@ -65,7 +57,7 @@ async def redeem(
         IdpUnavailable: the token endpoint did not answer, or has no time.
         CodeRefused, ClientRefused, TokenEndpointRefused: it refused, or answered something else.
     """
-    headers, credentials = _authentication(client, metadata.token_endpoint_auth_methods)
+    headers, credentials = client.credentials(metadata, now, secrets.token_urlsafe(16))
     form = prepare_token_request(
         "authorization_code",
         redirect_uri=client.redirect_uri,
@@ -81,17 +73,6 @@ async def redeem(
         limit_bytes=TOKEN_RESPONSE_LIMIT_BYTES,
     )
     return tokens_from(answer)
-
-
-def _authentication(client: Client, methods: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str]]:
-    """Headers and form fields that say who we are. No list of methods means Basic (Discovery 3)."""
-    if client.secret is None:
-        return {}, {"client_id": client.client_id}
-    if "client_secret_post" in methods and "client_secret_basic" not in methods:
-        return {}, {"client_id": client.client_id, "client_secret": client.secret}
-    # RFC 6749 2.3.1: both are form-encoded first, so that a colon in the id divides nothing.
-    pair = f"{quote_plus(client.client_id)}:{quote_plus(client.secret)}"
-    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}, {}
 
 
 def tokens_from(answer: Answer) -> Tokens:
@@ -126,16 +107,23 @@ def _members(answer: Answer) -> Mapping[str, Any]:
 
 
 def _refusal(answer: Answer) -> LoginError:
+    return refusal(answer, "the token endpoint", {"invalid_grant": CodeRefused}, TokenEndpointRefused)
+
+
+def refusal(
+    answer: Answer, endpoint: str, by_error: Mapping[str, type[LoginError]], otherwise: type[LoginError]
+) -> LoginError:
+    """What an answer that is an error says (RFC 6749 5.2); `by_error` are the codes that this endpoint has of its own."""
     try:
         members: Mapping[str, Any] = json_object(answer.body)
     except JsonRefused:
         members = {}
     error, description = members.get("error"), members.get("error_description")
-    detail = f"the token endpoint answers {answer.status}: {quoted(error)}, {quoted(description)}"
+    detail = f"{endpoint} answers {answer.status}: {quoted(error)}, {quoted(description)}"
     if answer.status in _BUSY:
         return IdpUnavailable(detail)
-    if error == "invalid_grant":
-        return CodeRefused(detail)
+    if isinstance(error, str) and error in by_error:
+        return by_error[error](detail)
     if answer.status == 401 or error in ("invalid_client", "unauthorized_client"):
         return ClientRefused(detail)
-    return TokenEndpointRefused(detail)
+    return otherwise(detail)

@@ -9,11 +9,12 @@ except for a foreign subject, which is refused always.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal
 
 import aiohttp
 
+from passproxy.core.errors import LoginError
 from passproxy.core.identity import ALIASES
 from passproxy.idp.fetch import Answer, fetch
 from passproxy.idp.oidc.errors import UserinfoRefused, quoted
@@ -42,9 +43,10 @@ async def userinfo(
     url: str,
     access_token: str,
     subject: str,
+    verify: Callable[[str], Awaitable[dict[str, Any]]],
 ) -> dict[str, Any]:
     """
-    What the provider has to add about `subject`.
+    What the provider has to add about `subject`; `verify` judges it when it is signed.
 
     Raises:
         SubjectForeign: it answers about somebody else.
@@ -53,10 +55,20 @@ async def userinfo(
     answer = await fetch(
         http,
         url,
-        headers={"Authorization": f"Bearer {access_token}", "Accept": "application/json"},
+        headers={"Authorization": f"Bearer {access_token}", "Accept": "application/json, application/jwt;q=0.9"},
         limit_bytes=USERINFO_LIMIT_BYTES,
     )
+    if answer.status == 200 and answer.content_type.lower() == "application/jwt":
+        return _about(subject, await _signed(answer.body, verify))
     return claims_from(answer, subject)
+
+
+async def _signed(body: bytes, verify: Callable[[str], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    try:
+        # Whatever is not ASCII is refused there, as is everything unsigned.
+        return await verify(body.decode("latin-1"))
+    except LoginError as error:
+        raise UserinfoRefused(f"signed userinfo: {error.code} {error.detail}") from None
 
 
 def claims_from(answer: Answer, subject: str) -> dict[str, Any]:
@@ -64,12 +76,15 @@ def claims_from(answer: Answer, subject: str) -> dict[str, Any]:
     if answer.status != 200:
         raise UserinfoRefused(f"the userinfo endpoint answers {answer.status}")
     if answer.content_type.lower() != "application/json":
-        # application/jwt would have to be verified like an ID token; nobody asked for it.
         raise UserinfoRefused(f"the userinfo endpoint answers with {quoted(answer.content_type)}")
     try:
         claims = json_object(answer.body)
     except JsonRefused as error:
         raise UserinfoRefused(f"userinfo: {error}") from None
+    return _about(subject, claims)
+
+
+def _about(subject: str, claims: dict[str, Any]) -> dict[str, Any]:
     found = claims.get("sub")
     if not isinstance(found, str):
         raise UserinfoRefused("userinfo without a subject")

@@ -57,7 +57,10 @@ def test_a_document_is_read():
         jwks_uri=f"{ISSUER}/jwks",
         userinfo_endpoint=f"{ISSUER}/userinfo",
         token_endpoint_auth_methods=("client_secret_post",),
+        token_endpoint_signing_algorithms=(),
         scopes=("openid",),
+        pushed_authorization_request_endpoint=None,
+        requires_pushed_requests=False,
         names_itself_in_answers=True,
     )
 
@@ -90,6 +93,8 @@ def test_what_is_no_document_is_refused(document):
         metadata_from(document, ISSUER, ORIGIN)
 
 
+FOR_US = ["token_endpoint", "jwks_uri", "userinfo_endpoint", "pushed_authorization_request_endpoint"]
+
 HOSTILE_EVERYWHERE = [
     "", None, 7, ["https://idp.example/x"], "/token", "token", "//idp.example/x", "http://idp.example/x",
     "ftp://idp.example/x", "file:///etc/passwd", "data:text/html,x", "gopher://idp.example/", "javascript:alert(1)",
@@ -108,14 +113,14 @@ HOSTILE_FOR_US = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri", "userinfo_endpoint", "authorization_endpoint"])
+@pytest.mark.parametrize("name", [*FOR_US, "authorization_endpoint"])
 @pytest.mark.parametrize("url", HOSTILE_EVERYWHERE)
 def test_an_endpoint_that_no_provider_has_is_refused(name, url):
     with pytest.raises(DiscoveryRefused):
         read(**{name: url})
 
 
-@pytest.mark.parametrize("name", ["token_endpoint", "jwks_uri", "userinfo_endpoint"])
+@pytest.mark.parametrize("name", FOR_US)
 @pytest.mark.parametrize("url", HOSTILE_FOR_US)
 def test_an_endpoint_that_only_this_server_can_reach_is_refused(name, url):
     with pytest.raises(DiscoveryRefused):

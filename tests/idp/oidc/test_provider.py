@@ -12,25 +12,29 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginError
+from passproxy.idp import fetch
 from passproxy.idp.base import Callback, IdentityProvider
-from passproxy.idp.oidc import kept, provider
+from passproxy.idp.oidc import kept, overage, provider
 from passproxy.idp.oidc.errors import (
     AccessDenied,
     AnswerAmbiguous,
     ClaimsRefused,
     ClientRefused,
     DiscoveryRefused,
+    GroupsRefused,
     IssuerRefused,
     KeysRefused,
     NonceRefused,
     ProviderRefused,
+    PushRefused,
     SignatureRefused,
     UserinfoRefused,
 )
 from passproxy.idp.oidc.provider import LAST_RETRY_SECONDS, REFRESH_SECONDS, pause_seconds
-from tests.fakes.idp_oidc import DROP, SigningKey, ec_private_key, left_half, rsa_private_key
+from tests.fakes.idp_oidc import DROP, SigningKey, ec_private_key, left_half, rsa_private_key, signed
 from tests.idp.contract import LoginContract
 from tests.idp.oidc.scenario import NOW, OidcScenario, oidc_scenario
 
@@ -60,6 +64,15 @@ async def until(condition: Callable[[], bool]) -> None:
     """Wait for what another task does; nothing there could tell us."""
     while not condition():  # noqa: ASYNC110 - the fake provider counts, it does not notify
         await asyncio.sleep(0.01)
+
+
+def configure_key(scenario: OidcScenario, directory: Path, private: Any, **keys: Any) -> None:
+    """The client has a private key instead of a secret, and the provider its public half."""
+    (directory / "client.pem").write_bytes(
+        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    )
+    scenario.op.client_secret, scenario.op.client_key = None, private.public_key()
+    scenario.configure(private_key_file=str(directory / "client.pem"), **keys)
 
 
 class TestOidc(LoginContract):
@@ -116,6 +129,80 @@ class TestStart:
             "state",
         )
         assert neutral.documents() == {}
+
+    async def test_the_form_is_asked_for_when_it_is_configured(self, scenario):
+        scenario.configure(response_mode="form_post")
+        assert query((await scenario.begin()).redirect)["response_mode"] == "form_post"
+        assert scenario.provider.callback_method == "POST"
+        assert (await scenario.login(2)).subject == scenario.subject
+
+
+class TestPushedRequests:
+    """RFC 9126."""
+
+    @pytest.fixture
+    def offering(self, scenario) -> OidcScenario:
+        scenario.op.discovery["pushed_authorization_request_endpoint"] = f"{scenario.issuer}/par"
+        return scenario
+
+    async def test_the_browser_carries_a_reference_and_nothing_else(self, offering):
+        started = await offering.begin()
+        sent = query(started.redirect)
+        assert set(sent) == {"client_id", "request_uri"}
+        (form,) = offering.op.push_requests
+        assert (form["state"], form["nonce"]) == (started.login_id, started.proof.derive("nonce"))
+        assert form["code_challenge_method"] == "S256"
+        assert started.proof.derive("code verifier") not in form.values()
+        callback = Callback(offering.op.answer(started.redirect))
+        assert (await offering.finish(callback, started)).subject == offering.subject
+
+    async def test_the_client_proves_itself_there_as_well(self, offering, tmp_path):
+        configure_key(offering, tmp_path, ec_private_key(), response_mode="form_post")
+        assert (await offering.login()).subject == offering.subject
+        assert offering.op.push_requests[0]["response_mode"] == "form_post"
+        assert len({claims["jti"] for _, claims in offering.op.client_assertions}) == 2
+
+    async def test_a_client_that_is_not_accepted_there_has_its_own_explanation(self, offering):
+        offering.configure(client_secret="wrong")
+        with pytest.raises(ClientRefused):
+            await offering.begin()
+
+    @pytest.mark.parametrize("keys", [{}, {"pushed_authorization_requests": "always"}])
+    async def test_nothing_goes_past_the_browser_because_pushing_failed(self, offering, keys):
+        offering.configure(**keys)
+        offering.op.instead["par"] = unreachable
+        with pytest.raises(IdpUnavailable):
+            await offering.begin()
+        offering.op.instead["par"] = answering(b'{"error":"invalid_request"}', 400)
+        with pytest.raises(PushRefused):
+            await offering.begin()
+
+    async def test_never_means_never(self, offering):
+        offering.configure(pushed_authorization_requests="never")
+        assert "state" in query((await offering.begin()).redirect)
+        assert offering.op.asked["par"] == 0
+
+    async def test_a_provider_that_insists_and_a_configuration_that_forbids_do_not_fit(self, offering):
+        offering.op.discovery["require_pushed_authorization_requests"] = True
+        assert "request_uri" in query((await offering.begin()).redirect)
+        offering.configure(pushed_authorization_requests="never")
+        with pytest.raises(PushRefused):
+            await offering.begin()
+
+    async def test_what_is_not_offered_cannot_be_insisted_on(self, scenario):
+        scenario.configure(pushed_authorization_requests="always")
+        with pytest.raises(PushRefused):
+            await scenario.begin()
+
+    async def test_a_flood_of_visits_is_no_flood_at_the_provider(self, offering, monkeypatch):
+        monkeypatch.setattr(provider, "PUSHES_AT_ONCE", 3)
+        offering.configure()
+        await offering.begin()
+        offering.op.asked.clear()
+        begun = await asyncio.gather(*(offering.begin(number) for number in range(40)), return_exceptions=True)
+        refused = [one for one in begun if isinstance(one, IdpUnavailable)]
+        assert (len(refused), offering.op.asked["par"]) == (37, 3)
+        assert "request_uri" in query((await offering.begin()).redirect)
 
 
 class TestDescription:
@@ -318,6 +405,24 @@ class TestClientAuthentication:
         assert "client_secret" not in form
         assert "Authorization" not in headers
 
+    @pytest.mark.parametrize("private", [rsa_private_key(), ec_private_key()], ids=["RSA", "EC"])
+    async def test_a_private_key_proves_it_with_a_new_assertion_each_time(self, scenario, tmp_path, private):
+        configure_key(scenario, tmp_path, private)
+        for number in (1, 2):
+            assert (await scenario.login(number)).subject == scenario.subject
+        (_, first), (_, second) = scenario.op.client_assertions
+        assert first["jti"] != second["jti"]
+        for form, headers in scenario.op.token_requests:
+            assert "Authorization" not in headers
+            assert "client_secret" not in form
+
+    async def test_a_key_that_is_not_registered_has_its_own_explanation(self, scenario, tmp_path):
+        configure_key(scenario, tmp_path, ec_private_key())
+        scenario.op.client_key = ec_private_key(2).public_key()
+        scenario.op.instead["token"] = answering(b'{"error":"invalid_client"}', 401)
+        with pytest.raises(ClientRefused):
+            await scenario.login()
+
     async def test_a_wrong_secret_has_its_own_explanation(self, scenario):
         scenario.configure(client_secret="wrong")
         with pytest.raises(ClientRefused):
@@ -499,6 +604,22 @@ class TestUserinfo:
         with pytest.raises(UserinfoRefused):
             await scenario.login()
 
+    async def test_a_signed_answer_is_verified_and_used(self, scenario):
+        scenario.op.claims["groups"] = DROP
+        scenario.op.userinfo_forge = lambda header, claims: signed(header, claims, scenario.op.signing_key)
+        said = await scenario.login()
+        assert said.attributes["groups"] == ("staff", "platform-eng")
+        assert "aud" not in said.attributes
+
+    async def test_a_signed_answer_by_a_new_key_costs_one_reading(self, scenario):
+        scenario.configure(use_userinfo="always")
+        await scenario.login(1)
+        new = SigningKey(ec_private_key(2), "key-2", "ES256")
+        scenario.op.published = [scenario.op.signing_key.jwk(), new.jwk()]
+        scenario.op.userinfo_forge = lambda header, claims: signed({"alg": "ES256", "kid": "key-2"}, claims, new)
+        assert await scenario.login(2)
+        assert scenario.op.asked["jwks"] == 2
+
     async def test_without_an_access_token_it_cannot_be_asked(self, scenario):
         scenario.op.claims.update(groups=DROP, at_hash=DROP)
         scenario.op.token_response["access_token"] = DROP
@@ -506,6 +627,80 @@ class TestUserinfo:
         scenario.configure(use_userinfo="always")
         with pytest.raises(UserinfoRefused):
             await scenario.login(2)
+
+
+class TestGroupsElsewhere:
+    """Entra ID's overage: too many groups for the ID token."""
+
+    @pytest.fixture
+    def referring(self, scenario) -> OidcScenario:
+        scenario.op.refer_to_groups()
+        scenario.configure(group_overage_endpoints=[f"{scenario.issuer}/graph/users/"])
+        return scenario
+
+    async def test_all_pages_are_read_with_the_access_token(self, referring):
+        referring.op.group_pages = [["g-1"], [], ["g-2", "g-3"]]
+        assert (await referring.login()).attributes["groups"] == ("g-1", "g-2", "g-3")
+        methods = [method for method, _, _ in referring.op.group_requests]
+        assert methods == ["POST", "GET", "GET"]
+        assert json.loads(referring.op.group_requests[0][2]) == {"securityEnabledOnly": True}
+        assert all(authorization.startswith("Bearer ") for _, authorization, _ in referring.op.group_requests)
+
+    async def test_what_is_no_action_is_asked_by_get(self, referring):
+        referring.op.refer_to_groups("/graph/users/1/groups")
+        assert (await referring.login()).attributes["groups"] == ("g-1", "g-2")
+        assert [method for method, _, _ in referring.op.group_requests] == ["GET"]
+
+    @pytest.mark.parametrize("permitted", [[], ["https://graph.microsoft.com/v1.0/users/"]])
+    async def test_without_permission_nobody_is_asked_and_the_login_is_refused(self, referring, permitted, caplog):
+        referring.configure(group_overage_endpoints=permitted)
+        with pytest.raises(GroupsRefused):
+            await referring.login()
+        assert referring.op.asked["graph"] == 0
+        assert "idp.groups_elsewhere" in caplog.text
+
+    async def test_groups_that_came_after_all_are_not_asked_for(self, referring):
+        referring.op.userinfo.clear()
+        assert (await referring.login()).attributes["groups"] == ("staff", "platform-eng")
+        assert referring.op.asked["graph"] == 0
+
+    async def test_without_an_access_token_they_cannot_be_asked_for(self, referring):
+        referring.op.claims["at_hash"] = DROP
+        referring.op.token_response["access_token"] = DROP
+        with pytest.raises(GroupsRefused):
+            await referring.login()
+
+    @pytest.mark.parametrize("handler", [unreachable, answering(b"{}"), answering(b"", 302), answering(b"{}", 403)])
+    async def test_a_failure_refuses_the_login(self, referring, handler):
+        referring.op.instead["graph"] = handler
+        with pytest.raises(GroupsRefused):
+            await referring.login()
+
+    async def test_there_are_bounds(self, referring, monkeypatch):
+        for limits in ({"PAGE_LIMIT": 2}, {"GROUP_LIMIT": 2}):
+            referring.op.group_pages = [["a"], ["b"], ["c"]]
+            for name, value in limits.items():
+                monkeypatch.setattr(overage, name, value)
+            with pytest.raises(GroupsRefused):
+                await referring.login()
+            monkeypatch.undo()
+
+    async def test_a_slow_list_is_given_up(self, referring, monkeypatch):
+        async def slow(_: web.Request) -> web.StreamResponse:
+            await asyncio.sleep(0.3)
+            return web.json_response({"value": []})
+
+        started = await referring.begin()
+        callback = Callback(referring.op.answer(started.redirect))
+        referring.op.instead["graph"] = slow
+        monkeypatch.setattr(fetch, "TIMEOUT_SECONDS", 0.1)
+        with pytest.raises(GroupsRefused):
+            await referring.finish(callback, started)
+
+    async def test_an_empty_list_is_no_list(self, referring):
+        referring.op.group_pages = [[]]
+        with pytest.raises(GroupsRefused):
+            await referring.login()
 
 
 async def test_nothing_secret_is_logged(scenario, caplog):
@@ -521,3 +716,21 @@ async def test_nothing_secret_is_logged(scenario, caplog):
     secrets.append(scenario.op.userinfo_headers[0]["Authorization"].removeprefix("Bearer "))
     for secret in secrets:
         assert secret not in caplog.text
+
+
+async def test_no_assertion_reference_or_pushed_value_is_logged(scenario, tmp_path, caplog):
+    """OIDC-42, with everything that goes past the browser."""
+    caplog.set_level(logging.DEBUG)
+    scenario.op.discovery["pushed_authorization_request_endpoint"] = f"{scenario.issuer}/par"
+    configure_key(scenario, tmp_path, ec_private_key(), group_overage_endpoints=[f"{scenario.issuer}/graph/"])
+    scenario.op.refer_to_groups()
+    started = await scenario.begin()
+    callback = Callback(scenario.op.answer(started.redirect))
+    scenario.op.instead["graph"] = answering(b"{}", 403)
+    with pytest.raises(GroupsRefused) as refusal:
+        await scenario.finish(callback, started)
+    secrets = [form["client_assertion"] for form, _ in scenario.op.token_requests]
+    secrets += [scenario.op.push_requests[0][name] for name in ("client_assertion", "nonce", "state", "code_challenge")]
+    secrets += [query(started.redirect)["request_uri"], callback.fields["code"]]
+    for secret in secrets:
+        assert secret not in caplog.text + refusal.value.detail
