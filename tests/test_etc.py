@@ -93,8 +93,11 @@ def value_at(source: Any, path: str) -> Any:
 
 
 VARIANTS = [
-    pytest.param(("saml", "oidc.client_secret"), id="OpenID Connect with a secret file"),
-    pytest.param(("saml", "oidc.client_secret_file"), id="OpenID Connect with the secret itself"),
+    pytest.param(("saml", "oidc.client_secret", "oidc.private_key_file"), id="OpenID Connect with a secret file"),
+    pytest.param(
+        ("saml", "oidc.client_secret_file", "oidc.private_key_file"), id="OpenID Connect with the secret itself"
+    ),
+    pytest.param(("saml", "oidc.client_secret", "oidc.client_secret_file"), id="OpenID Connect with a private key"),
     pytest.param(("oidc", "saml.metadata_file"), id="SAML with a metadata address"),
     pytest.param(("oidc", "saml.metadata_url"), id="SAML with a metadata file"),
 ]
@@ -129,7 +132,9 @@ def test_the_example_shows_both_forms_of_a_public_path():
 
 @pytest.mark.parametrize(("path", "default"), defaults(Settings).items(), ids=defaults(Settings))
 def test_a_default_that_the_example_shows_is_the_default(path, default):
-    left_out = ("saml.metadata_file", "oidc") if path.startswith("saml") else ("saml", "oidc.client_secret")
+    left_out = ("saml", "oidc.client_secret", "oidc.private_key_file")
+    if path.startswith("saml"):
+        left_out = ("saml.metadata_file", "oidc")
     shown = value_at(settings(without(everything(), *left_out)), path)
     assert shown == default
 

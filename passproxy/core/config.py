@@ -21,8 +21,8 @@ import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from passproxy.core.errors import ConfigError
-from passproxy.core.settings import Settings, is_loopback
-from passproxy.core.urls import DEFAULT_PORTS, Origin
+from passproxy.core.settings import Settings
+from passproxy.core.urls import DEFAULT_PORTS, Origin, is_loopback
 
 ENVIRONMENT_PREFIX = "PASSPROXY_"
 

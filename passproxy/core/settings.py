@@ -13,7 +13,9 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+
+from passproxy.core.urls import is_loopback
 
 _DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|h|d)\Z")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -44,16 +46,6 @@ def _host_name(value: str) -> str:
         if not all(_LABEL.match(label) for label in value.split(".")) or len(value) > 253:
             raise ValueError("expected a host name such as app.example.com, without scheme, port or path") from None
     return value
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only mean this machine."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _provider_url(value: str) -> str:
@@ -233,7 +225,23 @@ class SamlSettings(Section):
     name_id_format: Literal["unspecified", "emailAddress", "persistent", "transient"] = "unspecified"
     force_authn: bool = False
     authn_context: TextList = ()
+    sign_requests: bool = False
+    want_encrypted_assertions: bool = False
+    key_file: Text | None = None
+    certificate_file: Text | None = None
+    next_key_file: Text | None = None
+    next_certificate_file: Text | None = None
     clock_skew: Skew = 60
+
+    @model_validator(mode="after")
+    def _keys_come_in_pairs(self) -> SamlSettings:
+        if (self.key_file is None) != (self.certificate_file is None):
+            raise ValueError("key_file and certificate_file belong together")
+        if (self.next_key_file is None) != (self.next_certificate_file is None):
+            raise ValueError("next_key_file and next_certificate_file belong together")
+        if self.next_key_file is not None and self.key_file is None:
+            raise ValueError("next_key_file needs key_file, which it will replace")
+        return self
 
 
 class OidcSettings(Section):
@@ -246,11 +254,31 @@ class OidcSettings(Section):
     token_endpoint_auth_method: Literal[
         "auto", "client_secret_basic", "client_secret_post", "private_key_jwt", "none"
     ] = "auto"  # noqa: S105 - the name of a method
+    response_mode: Literal["query", "form_post"] = "query"
+    pushed_authorization_requests: Literal["auto", "always", "never"] = "auto"
     scopes: TextList = ("openid", "profile", "email", "groups")
     use_userinfo: Literal["auto", "always", "never"] = "auto"
     audiences: TextList = ()
+    group_overage_endpoints: Annotated[tuple[ProviderUrl, ...], BeforeValidator(_split)] = ()
     allow_unverified_email: bool = False
     clock_skew: Skew = 60
+
+    @model_validator(mode="after")
+    def _client_proves_itself_in_one_way(self) -> OidcSettings:
+        method, has_secret, has_key = (
+            self.token_endpoint_auth_method,
+            self.client_secret is not None,
+            self.private_key_file is not None,
+        )
+        if has_secret and has_key:
+            raise ValueError("private_key_file and client_secret are both given; a client proves itself in one way")
+        if method.startswith("client_secret") and not has_secret:
+            raise ValueError(f"token_endpoint_auth_method {method} needs client_secret or client_secret_file")
+        if method == "private_key_jwt" and not has_key:
+            raise ValueError("token_endpoint_auth_method private_key_jwt needs private_key_file")
+        if method == "none" and (has_secret or has_key):
+            raise ValueError("token_endpoint_auth_method is none, yet there is a secret or a private key")
+        return self
 
 
 class SessionSettings(Section):

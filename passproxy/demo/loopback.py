@@ -9,7 +9,6 @@ was pointed here with (DNS rebinding).
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import socket
 from types import TracebackType
@@ -17,20 +16,12 @@ from typing import Self
 
 from aiohttp import web
 
+from passproxy.core.urls import is_loopback
+
 #: Streams and WebSockets of the demo never end by themselves.
 SHUTDOWN_TIMEOUT_SECONDS = 1.0
 
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9.-]+)(?::\d{1,5})?\Z", re.IGNORECASE)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or address can only mean this machine (RFC 6761 6.3 for the names)."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def is_loopback_authority(authority: str) -> bool:

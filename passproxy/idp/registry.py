@@ -12,6 +12,7 @@ from passproxy.core.urls import Origin
 from passproxy.idp.base import IdentityProvider
 from passproxy.idp.lastgood import LastGood
 from passproxy.idp.oidc.provider import OidcProvider
+from passproxy.idp.saml.keys import own_keys
 from passproxy.idp.saml.provider import SamlProvider
 
 
@@ -25,5 +26,6 @@ def build(
 ) -> IdentityProvider:
     """The configured identity provider. `key` protects what is kept about it in `state_dir`."""
     if isinstance(settings, SamlSettings):
-        return SamlProvider(settings, origin, http, LastGood(state_dir / "saml-metadata.xml", key), clock)
+        keys = own_keys(settings, state_dir, origin.host, clock())
+        return SamlProvider(settings, origin, http, LastGood(state_dir / "saml-metadata.xml", key), clock, keys=keys)
     return OidcProvider(settings, origin, http, LastGood(state_dir / "oidc-discovery.json", key), clock)

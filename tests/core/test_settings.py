@@ -19,8 +19,8 @@ from passproxy.core.settings import (
     SupportSettings,
     UpstreamSettings,
     duration_seconds,
-    is_loopback,
 )
+from passproxy.core.urls import is_loopback
 
 UPSTREAM = {"url": "http://127.0.0.1:3000"}
 

@@ -18,7 +18,12 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from lxml import etree
 
 from passproxy.demo.assertions import (
@@ -28,6 +33,7 @@ from passproxy.demo.assertions import (
     UNSPECIFIED,
     KeyPair,
     ResponseFacts,
+    encrypt,
     instant,
     key_pair,
     metadata,
@@ -94,6 +100,7 @@ def answer(
     pair: KeyPair | None = None,
     before: Edit | None = None,
     after: Edit | None = None,
+    encrypt: Edit | None = None,
     **signing: Any,
 ) -> bytes:
     """
@@ -101,6 +108,7 @@ def answer(
 
     `signed` is "assertion", "response", "both" or "neither"; `before` edits the
     tree before it is signed (so the edit is genuine), `after` once it was.
+    `encrypt` comes between the two signatures, as SAML Core 6.2 orders them.
     """
     root = response(said or facts())
     if before:
@@ -108,6 +116,11 @@ def answer(
     pair = pair or keys()
     if signed in ("assertion", "both"):
         sign(assertion_of(root), pair.key_pem, pair.certificate_pem, **signing)
+    if encrypt:
+        # Parsed again, because lxml does not find all that xmlsec made.
+        root = etree.fromstring(serialized(root))
+        encrypt(root)
+        root = etree.fromstring(serialized(root))
     if signed in ("response", "both"):
         sign(root, pair.key_pem, pair.certificate_pem, **signing)
     if after:
@@ -115,6 +128,21 @@ def answer(
         root = etree.fromstring(serialized(root))
         after(root)
     return serialized(root)
+
+
+def encrypted_for(name: str = "sp", **how: Any) -> Edit:
+    """An edit that encrypts the assertion for the key pair of this name."""
+
+    def edit(root: Element) -> None:
+        encrypt(root, keys(name).certificate_pem, **how)
+
+    return edit
+
+
+def own_key(name: str = "sp") -> bytes:
+    """The private key of this name as PassProxy holds its own: PKCS #8, DER."""
+    private = load_pem_private_key(keys(name).key_pem, None)
+    return private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
 def callback(document: bytes, login_id: str = "login-1") -> Callback:

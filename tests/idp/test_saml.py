@@ -23,11 +23,13 @@ from passproxy.idp.base import Callback, IdentityProvider, Proof
 from passproxy.idp.lastgood import LastGood
 from passproxy.idp.saml.errors import (
     AssertionReplayed,
+    EncryptionMissing,
     InResponseToRefused,
     ResponseMalformed,
     SubjectMissing,
     TimeRefused,
 )
+from passproxy.idp.saml.keys import own_keys
 from passproxy.idp.saml.pool import Verifier
 from passproxy.idp.saml.provider import SamlProvider
 from passproxy.idp.saml.request import request_id
@@ -59,7 +61,9 @@ async def build(verifier: Verifier, tmp_path: Path) -> AsyncIterator[Build]:
 
         def made(clock: Callable[[], float] = time.time, **settings: Any) -> SamlProvider:
             parsed = SamlSettings.model_validate({"metadata_file": str(tmp_path / "idp.xml"), **settings})
-            return SamlProvider(parsed, ORIGIN, http, LastGood(tmp_path / "copy", b"k" * 32), clock, verifier)
+            keys = own_keys(parsed, tmp_path, ORIGIN.host, clock())
+            last_good = LastGood(tmp_path / "copy", b"k" * 32)
+            return SamlProvider(parsed, ORIGIN, http, last_good, clock, verifier, keys)
 
         yield made
 
@@ -119,6 +123,49 @@ _TWISTED: dict[Twist, Callable[[ResponseFacts], bytes]] = {
         said, signed="both", before=idp.setting(".//samlp:StatusCode", "Value", DENIED)
     ),
 }
+
+
+class EncryptedScenario(SamlScenario):
+    async def answer(self, started: Started, twist: Twist = Twist.NONE) -> Callback:
+        plain = await super().answer(started, twist)
+        root = etree.fromstring(base64.b64decode(plain.fields["SAMLResponse"]))
+        idp.encrypted_for()(root)
+        return idp.callback(etree.tostring(root), started.login_id)
+
+
+class TestSamlEncrypted(LoginContract):
+    @pytest.fixture
+    def scenario(self, build: Build, tmp_path: Path) -> Scenario:
+        return EncryptedScenario(build(**_key_files(tmp_path), want_encrypted_assertions=True))
+
+
+def _key_files(folder: Path) -> dict[str, str]:
+    (folder / "sp.key").write_bytes(idp.keys("sp").key_pem)
+    (folder / "sp.crt").write_bytes(idp.keys("sp").certificate_pem)
+    return {"key_file": str(folder / "sp.key"), "certificate_file": str(folder / "sp.crt")}
+
+
+async def test_a_plain_assertion_is_refused_where_encrypted_ones_are_wanted(build: Build, tmp_path: Path) -> None:
+    with pytest.raises(EncryptionMissing):
+        await _login(build(**_key_files(tmp_path), want_encrypted_assertions=True), idp.facts())
+
+
+async def test_the_metadata_announces_what_to_encrypt_for(build: Build, tmp_path: Path) -> None:
+    provider = build(**_key_files(tmp_path), want_encrypted_assertions=True)
+    [descriptor] = etree.fromstring(provider.documents()["saml/metadata"].body).iter("{*}KeyDescriptor")
+    assert descriptor.get("use") == "encryption"
+    assert base64.b64decode(descriptor.findtext(".//{*}X509Certificate") or "") == idp.der(idp.keys("sp"))
+    methods = [method.get("Algorithm", "") for method in descriptor.iter("{*}EncryptionMethod")]
+    assert methods[0].endswith("aes256-gcm")
+    assert methods[-1].endswith("rsa-oaep-mgf1p")
+
+
+async def test_a_login_that_forces_authentication_ends_well(build: Build, tmp_path: Path) -> None:
+    provider = build(**_key_files(tmp_path), force_authn=True, sign_requests=True)
+    scenario = SamlScenario(provider)
+    started = await scenario.begin()
+    assert "&Signature=" in started.redirect
+    assert (await scenario.finish(await scenario.answer(started), started)).subject == idp.USER
 
 
 class TestSaml(LoginContract):

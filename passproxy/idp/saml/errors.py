@@ -37,10 +37,16 @@ class EncryptionRefused(SamlRefused):
     hint = "Administrators: switch assertion encryption off for this service at the identity provider (AD FS: EncryptClaims; Keycloak: Encrypt assertions). TLS protects it on its way."
 
 
+class EncryptionMissing(SamlRefused):
+    code = "PP-SAML-NOT-ENCRYPTED"
+    sentence = "The identity provider did not encrypt its answer, which is demanded here."
+    hint = "Administrators: switch assertion encryption on for this service at the identity provider, with the certificate that /.passproxy/saml/metadata shows, or set saml.want_encrypted_assertions to false."
+
+
 class SignatureRefused(SamlRefused):
     code = "PP-SAML-SIGNATURE"
     sentence = "The signature of the identity provider's answer could not be confirmed."
-    hint = "Administrators: let the identity provider sign the assertion (or the response). If its signing certificate was replaced, its metadata must publish the new one: check saml.metadata_url or replace saml.metadata_file."
+    hint = "Administrators: let the identity provider sign the assertion (or the response). If its signing certificate was replaced, its metadata must publish the new one: check saml.metadata_url or replace saml.metadata_file. An assertion that cannot be decrypted counts as one whose signature is wrong: it must be encrypted for the certificate in /.passproxy/saml/metadata."
 
 
 class AlgorithmRefused(SamlRefused):
@@ -123,6 +129,20 @@ class ConfirmationRefused(SamlRefused):
     hint = "Administrators: the assertion must have exactly one SubjectConfirmation with the method bearer."
 
 
+class AuthnContextRefused(SamlRefused):
+    code = "PP-SAML-AUTHN-CONTEXT"
+    title = "This application needs another way to sign in"
+    sentence = "The identity provider signed you in by a way that is not enough for this application."
+    hint = "Sign in with the stronger method, such as a second factor. Administrators: the log has the AuthnContextClassRef that was sent; saml.authn_context lists those that are accepted."
+
+
+class AuthenticationStale(SamlRefused):
+    code = "PP-SAML-FORCE-AUTHN"
+    title = "Please sign in once more"
+    sentence = "This application asks everybody to authenticate anew, and the identity provider did not do so."
+    hint = "Open the application's address again. Administrators: the identity provider ignored ForceAuthn, or its clock is behind; saml.force_authn asks for it."
+
+
 class AttributesRefused(SamlRefused):
     code = "PP-SAML-ATTRIBUTES"
     sentence = "The identity provider sends the same attribute twice, or one that can be read in two ways."
@@ -168,6 +188,7 @@ _REPORTED: tuple[type[LoginError], ...] = (
     ResponseMalformed,
     StructureRefused,
     EncryptionRefused,
+    EncryptionMissing,
     SignatureRefused,
     AlgorithmRefused,
     StatusRefused,
@@ -182,6 +203,8 @@ _REPORTED: tuple[type[LoginError], ...] = (
     TimeRefused,
     ConditionsRefused,
     ConfirmationRefused,
+    AuthnContextRefused,
+    AuthenticationStale,
     AttributesRefused,
     MetadataRefused,
 )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 
@@ -45,6 +45,13 @@ class Expectations:
     skew: float
     #: Assertions issued before this are refused: what was used before a restart is forgotten by the replay cache.
     not_issued_before: float = 0.0
+    #: When not empty, one of these must be how the person authenticated.
+    authn_contexts: tuple[str, ...] = ()
+    #: When not empty, the request's ID is dated by this key (dated.py) and stands in for `request_id`;
+    #: the person must have authenticated since.
+    dating_key: str = field(default="", repr=False)
+    #: Our private keys (PKCS #8, DER). When there are any, only an encrypted assertion is accepted.
+    decryption_keys: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +96,11 @@ def describe_request(document: bytes, entity_id: str | None, now: float) -> dict
 
 
 def expectations_from(message: Mapping[str, Any]) -> Expectations:
-    return Expectations(**{**message, "certificates": _bytes_tuple(message["certificates"])})
+    contexts, certificates = tuple(message["authn_contexts"]), _bytes_tuple(message["certificates"])
+    keys = _bytes_tuple(message["decryption_keys"])
+    return Expectations(
+        **{**message, "certificates": certificates, "authn_contexts": contexts, "decryption_keys": keys}
+    )
 
 
 def description_from(message: Mapping[str, Any]) -> IdpDescription:

@@ -28,10 +28,12 @@ from passproxy.idp.saml.document import ELEMENT_LIMIT, parsed
 from passproxy.idp.saml.errors import (
     AlgorithmRefused,
     AuthenticationFailed,
+    AuthnContextRefused,
     EncryptionRefused,
     RequestDenied,
     RequestNotUnderstood,
     ResponseMalformed,
+    SamlRefused,
     SignatureRefused,
     StatusRefused,
     StructureRefused,
@@ -40,7 +42,7 @@ from passproxy.idp.saml.errors import (
 SAML = "{urn:oasis:names:tc:SAML:2.0:assertion}"
 SAMLP = "{urn:oasis:names:tc:SAML:2.0:protocol}"
 DS = "{http://www.w3.org/2000/09/xmldsig#}"
-_XENC = "{http://www.w3.org/2001/04/xmlenc#}"
+XENC = "{http://www.w3.org/2001/04/xmlenc#}"
 _EXC_C14N = "http://www.w3.org/2001/10/xml-exc-c14n#"
 _INCLUSIVE_NAMESPACES = f"{{{_EXC_C14N}}}InclusiveNamespaces"
 _ENVELOPED = "http://www.w3.org/2000/09/xmldsig#enveloped-signature"
@@ -79,10 +81,11 @@ DEPTH_LIMIT = 32
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,255}")
 
-_STATUS_REFUSALS = {
+_STATUS_REFUSALS: dict[str, type[SamlRefused]] = {
     _STATUS + "RequestDenied": RequestDenied,
     _STATUS + "AuthnFailed": AuthenticationFailed,
     _STATUS + "NoPassive": AuthenticationFailed,
+    _STATUS + "NoAuthnContext": AuthnContextRefused,
     _STATUS + "InvalidNameIDPolicy": RequestNotUnderstood,
     _STATUS + "RequestUnsupported": RequestNotUnderstood,
     _STATUS + "UnsupportedBinding": RequestNotUnderstood,
@@ -101,13 +104,29 @@ class Sound:
     assertion_signature: etree._Element | None
 
 
-def sound(document: bytes) -> Sound:
+def sound(document: bytes, *, is_vouched_for: bool = False) -> Sound:
     """
     The parts of a response, once nothing about its structure is in doubt.
+
+    Without any signature only where a signature around the whole was verified
+    before (`is_vouched_for`).
 
     Raises:
         SamlRefused: a subclass names what was in doubt.
     """
+    response, elements = message(document)
+    _guard_encryption(elements)
+    guard_status(response)
+    assertion = _only_assertion(response, elements)
+    guard_version(response, assertion)
+    signatures = signatures_of((response, assertion), elements)
+    if not signatures and not is_vouched_for:
+        raise SignatureRefused("neither the response nor the assertion is signed")
+    return Sound(response, assertion, signatures.get(response), signatures.get(assertion))
+
+
+def message(document: bytes) -> tuple[etree._Element, list[etree._Element]]:
+    """A Response and all elements of it, none of them a comment, each ID of them unique."""
     if len(document) > RESPONSE_LIMIT_BYTES:
         raise ResponseMalformed(f"the document is larger than {RESPONSE_LIMIT_BYTES} bytes")
     response = parsed(document)
@@ -115,13 +134,7 @@ def sound(document: bytes) -> Sound:
         raise ResponseMalformed("the root element is not a Response")
     elements = _elements(response)
     _guard_identifiers(elements)
-    _guard_encryption(elements)
-    _guard_status(response)
-    assertion = _only_assertion(response, elements)
-    if (response.get("Version"), assertion.get("Version")) != ("2.0", "2.0"):
-        raise StructureRefused("the response or the assertion is not of SAML version 2.0")
-    signatures = _signatures(response, assertion, elements)
-    return Sound(response, assertion, signatures.get(response), signatures.get(assertion))
+    return response, elements
 
 
 def _elements(root: etree._Element) -> list[etree._Element]:
@@ -159,11 +172,16 @@ def _guard_identifiers(elements: list[etree._Element]) -> None:
 def _guard_encryption(elements: list[etree._Element]) -> None:
     for element in elements:
         name = etree.QName(element)
-        if element.tag.startswith((_XENC, f"{SAML}Encrypted")):
+        if element.tag.startswith((XENC, f"{SAML}Encrypted")):
             raise EncryptionRefused(f"the response holds {name.localname}")
 
 
-def _guard_status(response: etree._Element) -> None:
+def guard_version(*parts: etree._Element) -> None:
+    if any(part.get("Version") != "2.0" for part in parts):
+        raise StructureRefused("the response or the assertion is not of SAML version 2.0")
+
+
+def guard_status(response: etree._Element) -> None:
     code = response.find(f"{SAMLP}Status/{SAMLP}StatusCode")
     if code is None or len(response.findall(f"{SAMLP}Status")) != 1:
         raise StructureRefused("the response has no single status")
@@ -185,20 +203,19 @@ def _only_assertion(response: etree._Element, elements: list[etree._Element]) ->
     return assertions[0]
 
 
-def _signatures(
-    response: etree._Element, assertion: etree._Element, elements: list[etree._Element]
+def signatures_of(
+    signable: tuple[etree._Element, ...], elements: list[etree._Element]
 ) -> dict[etree._Element, etree._Element]:
+    """The signature of each element that has one. Anywhere else none may be."""
     found: dict[etree._Element, etree._Element] = {}
     for element in elements:
         if element.tag != f"{DS}Signature":
             continue
         parent = element.getparent()
-        if (parent is not response and parent is not assertion) or parent in found:
+        if parent is None or parent not in signable or parent in found:
             raise StructureRefused("a signature in a place where none belongs")
         _guard_signature(element, parent.get("ID", ""))
         found[parent] = element
-    if not found:
-        raise SignatureRefused("neither the response nor the assertion is signed")
     return found
 
 
@@ -211,7 +228,7 @@ def _guard_signature(signature: etree._Element, parent_id: str) -> None:
         # ds:Object and what it can carry (manifests, a parked assertion) end here.
         raise StructureRefused("the signature has other parts than SignedInfo, SignatureValue and KeyInfo")
     if len(names) == 3:
-        _guard_key_info(signature[2])
+        guard_key_info(signature[2])
     info = signature[0]
     if [child.tag for child in info] != [f"{DS}CanonicalizationMethod", f"{DS}SignatureMethod", f"{DS}Reference"]:
         # More than one Reference, or a SignatureMethod that is missing (SAML-15, SAML-22).
@@ -220,11 +237,11 @@ def _guard_signature(signature: etree._Element, parent_id: str) -> None:
     if info[1].get("Algorithm") not in SIGNATURE_ALGORITHMS or len(info[1]):
         raise AlgorithmRefused("the signature algorithm is not RSA or ECDSA with SHA-256, SHA-384 or SHA-512")
     _guard_reference(info[2], parent_id)
-    if len(_decoded(signature[1])) not in _SIGNATURE_BYTES:
+    if len(decoded(signature[1])) not in _SIGNATURE_BYTES:
         raise SignatureRefused("the signature value is empty or of an impossible length")
 
 
-def _guard_key_info(key_info: etree._Element) -> None:
+def guard_key_info(key_info: etree._Element) -> None:
     # Its keys are never used. What would make a reader fetch or look elsewhere is refused all the same.
     for element in key_info.iter():
         if etree.QName(element).localname in ("RetrievalMethod", "KeyInfoReference") or element.get("URI") is not None:
@@ -246,7 +263,7 @@ def _guard_reference(reference: etree._Element, parent_id: str) -> None:
     expected = DIGEST_BYTES.get(method.get("Algorithm", ""))
     if expected is None or len(method):
         raise AlgorithmRefused("the digest algorithm is not SHA-256, SHA-384 or SHA-512")
-    if len(_decoded(value)) != expected:
+    if len(decoded(value)) != expected:
         raise SignatureRefused("the digest has the wrong length")
 
 
@@ -259,7 +276,8 @@ def _guard_canonicalisation(method: etree._Element) -> None:
         raise StructureRefused("a canonicalisation that keeps too many prefixes")
 
 
-def _decoded(element: etree._Element) -> bytes:
+def decoded(element: etree._Element) -> bytes:
+    """The bytes of a base64 value, which may be wrapped."""
     if len(element):
         raise StructureRefused("markup inside a base64 value")
     try:

@@ -31,12 +31,14 @@ from passproxy.idp.saml.errors import (
     SubjectMissing,
     VerifierBusy,
 )
+from passproxy.idp.saml.keys import OwnKeys
 from passproxy.idp.saml.messages import AssertionFacts, Expectations, IdpDescription, facts_from, verify_request
 from passproxy.idp.saml.pool import Verifier
 from passproxy.idp.saml.replay import ReplayCache
 from passproxy.idp.saml.request import (
     ACS_PATH,
     METADATA_PATH,
+    dating_key,
     metadata,
     redirect_url,
     request_id,
@@ -73,9 +75,13 @@ class SamlProvider:
         last_good: LastGood,
         clock: Callable[[], float],
         verifier: Verifier | None = None,
+        keys: OwnKeys = OwnKeys(),  # noqa: B008 - frozen and empty
     ) -> None:
+        self._keys = keys
+        self._signing_key = keys.keys[0] if settings.sign_requests else None
+        self._decryption_keys = keys.decryption_keys() if settings.want_encrypted_assertions else ()
         self._skew = float(settings.clock_skew)
-        self._us = service_provider(origin, settings.entity_id, settings.name_id_format)
+        self._us = service_provider(origin, settings)
         self._verifier = verifier or Verifier(clock)
         self._source = DescriptionSource(settings, origin, http, last_good, self._verifier, clock)
         self._replays = ReplayCache()
@@ -84,7 +90,7 @@ class SamlProvider:
 
     async def start(self, login_id: str, proof: Proof, now: float) -> str:
         idp = await self._source.current(now)
-        return redirect_url(idp.sso_url, self._us, login_id, proof, now)
+        return redirect_url(idp.sso_url, self._us, login_id, proof, now, self._signing_key)
 
     async def finish(self, callback: Callback, proof: Proof, now: float) -> Authentication:
         document = _document(callback)
@@ -97,7 +103,7 @@ class SamlProvider:
         return _authentication(facts)
 
     def documents(self) -> Mapping[str, Document]:
-        return {METADATA_PATH: Document("application/samlmetadata+xml", metadata(self._us))}
+        return {METADATA_PATH: Document("application/samlmetadata+xml", metadata(self._us, self._keys))}
 
     async def run(self) -> None:
         try:
@@ -132,6 +138,9 @@ class SamlProvider:
             now=now,
             skew=self._skew,
             not_issued_before=self._started_at - self._skew,
+            authn_contexts=self._us.authn_contexts,
+            dating_key=dating_key(proof) if self._us.force_authn else "",
+            decryption_keys=self._decryption_keys,
         )
         return facts_from((await self._verifier.ask(verify_request(document, expected)))["facts"])
 

@@ -2,8 +2,8 @@
 What PassProxy says in SAML: its authentication request, and its own metadata.
 
 Both are short and fixed in shape, so they are written as text with every value
-escaped; the main process needs no XML library for them. Nothing is signed: the
-request asks for nothing that is secret, and the answer is bound to it by its ID.
+escaped; the main process needs no XML library for them. Signing the request is
+optional: it asks for nothing that is secret, and the answer is bound to it by its ID.
 """
 
 from __future__ import annotations
@@ -16,15 +16,30 @@ from datetime import UTC, datetime
 from html import escape
 from urllib.parse import quote, urlsplit
 
-from passproxy.core.settings import is_loopback
-from passproxy.core.urls import DEFAULT_PORTS, Origin
+from passproxy.core.settings import SamlSettings
+from passproxy.core.urls import DEFAULT_PORTS, Origin, is_loopback
 from passproxy.idp.base import Proof
+from passproxy.idp.saml.dated import dated
 from passproxy.idp.saml.errors import MetadataRefused
+from passproxy.idp.saml.keys import OwnKey, OwnKeys
 
 _NAME_ID_FORMAT = "urn:oasis:names:tc:SAML:{version}:nameid-format:{name}"
 _POST_BINDING = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 _SAMLP = "urn:oasis:names:tc:SAML:2.0:protocol"
+_RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
 _SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
+
+#: What sealed.py accepts, the best first; providers that read it choose by it.
+_ENCRYPTION_METHODS = "".join(
+    f'      <md:EncryptionMethod Algorithm="http://www.w3.org/{name}"/>\n'
+    for name in (
+        "2009/xmlenc11#aes256-gcm",
+        "2009/xmlenc11#aes128-gcm",
+        "2001/04/xmlenc#aes256-cbc",
+        "2001/04/xmlenc#aes128-cbc",
+        "2001/04/xmlenc#rsa-oaep-mgf1p",
+    )
+)
 
 ACS_PATH = "saml/acs"
 METADATA_PATH = "saml/metadata"
@@ -39,13 +54,21 @@ class ServiceProvider:
     acs_url: str
     #: The last part of the format's URN, such as "persistent".
     name_id_format: str
+    force_authn: bool = False
+    authn_contexts: tuple[str, ...] = ()
+    signs_requests: bool = False
+    wants_encryption: bool = False
 
 
-def service_provider(origin: Origin, entity_id: str | None, name_id_format: str) -> ServiceProvider:
+def service_provider(origin: Origin, settings: SamlSettings) -> ServiceProvider:
     return ServiceProvider(
-        entity_id or origin.url(_RESERVED_PREFIX + METADATA_PATH),
-        origin.url(_RESERVED_PREFIX + ACS_PATH),
-        name_id_format,
+        entity_id=settings.entity_id or origin.url(_RESERVED_PREFIX + METADATA_PATH),
+        acs_url=origin.url(_RESERVED_PREFIX + ACS_PATH),
+        name_id_format=settings.name_id_format,
+        force_authn=settings.force_authn,
+        authn_contexts=settings.authn_context,
+        signs_requests=settings.sign_requests,
+        wants_encryption=settings.want_encrypted_assertions,
     )
 
 
@@ -77,28 +100,53 @@ def request_id(proof: Proof) -> str:
     return "_" + proof.derive("saml request")
 
 
-def redirect_url(sso_url: str, us: ServiceProvider, login_id: str, proof: Proof, now: float) -> str:
-    """Where to send the browser: the request by the HTTP-Redirect binding (SAML Bindings 3.4.4.1)."""
-    document = _authn_request(sso_url, us, request_id(proof), now).encode()
+def dating_key(proof: Proof) -> str:
+    """What dates the ID of the request where a fresh authentication is demanded."""
+    return proof.derive("saml dated request")
+
+
+def redirect_url(
+    sso_url: str, us: ServiceProvider, login_id: str, proof: Proof, now: float, key: OwnKey | None = None
+) -> str:
+    """Where to send the browser: the request by the HTTP-Redirect binding (SAML Bindings 3.4.4.1), signed by `key`."""
+    identifier = dated(dating_key(proof), int(now)) if us.force_authn else request_id(proof)
+    document = _authn_request(sso_url, us, identifier, now).encode()
     compressor = zlib.compressobj(wbits=-15)
     deflated = compressor.compress(document) + compressor.flush()
     saml_request = quote(base64.b64encode(deflated).decode(), safe="")
     separator = "&" if "?" in sso_url else "?"
-    return f"{sso_url}{separator}SAMLRequest={saml_request}&RelayState={quote(login_id, safe='')}"
+    query = f"SAMLRequest={saml_request}&RelayState={quote(login_id, safe='')}"
+    return f"{sso_url}{separator}{query if key is None else _signed(query, key)}"
+
+
+def _signed(query: str, key: OwnKey) -> str:
+    # Signed as it is written here, in this order; what the address itself has for a query is not part of it.
+    query += f"&SigAlg={quote(_RSA_SHA256, safe='')}"
+    signature = base64.b64encode(key.sign(query.encode())).decode()
+    return f"{query}&Signature={quote(signature, safe='')}"
 
 
 def _authn_request(sso_url: str, us: ServiceProvider, identifier: str, now: float) -> str:
-    # No RequestedAuthnContext: asking for a password over TLS makes Entra and AD FS
-    # refuse everybody who signed in with Windows, a key or a second factor.
+    force_authn = ' ForceAuthn="true"' if us.force_authn else ""
     return (
         f'<samlp:AuthnRequest xmlns:samlp="{_SAMLP}" xmlns:saml="{_SAML}" ID="{identifier}" Version="2.0"'
         f' IssueInstant="{datetime.fromtimestamp(int(now), UTC):%Y-%m-%dT%H:%M:%SZ}"'
-        f' Destination="{escape(sso_url)}" ProtocolBinding="{_POST_BINDING}"'
+        f' Destination="{escape(sso_url)}"{force_authn} ProtocolBinding="{_POST_BINDING}"'
         f' AssertionConsumerServiceURL="{escape(us.acs_url)}">'
         f"<saml:Issuer>{escape(us.entity_id)}</saml:Issuer>"
         f'<samlp:NameIDPolicy{_format_attribute(us.name_id_format)} AllowCreate="true"/>'
+        f"{_requested_authn_context(us.authn_contexts)}"
         "</samlp:AuthnRequest>"
     )
+
+
+def _requested_authn_context(contexts: tuple[str, ...]) -> str:
+    # None by default: asking for a password over TLS makes Entra and AD FS refuse
+    # everybody who signed in with Windows, a key or a second factor.
+    if not contexts:
+        return ""
+    classes = "".join(f"<saml:AuthnContextClassRef>{escape(name)}</saml:AuthnContextClassRef>" for name in contexts)
+    return f'<samlp:RequestedAuthnContext Comparison="exact">{classes}</samlp:RequestedAuthnContext>'
 
 
 def _format_attribute(name: str) -> str:
@@ -113,14 +161,28 @@ def _name_id_format(name: str) -> str:
     return _NAME_ID_FORMAT.format(version=version, name=name)
 
 
-def metadata(us: ServiceProvider) -> bytes:
+def _key_descriptors(keys: OwnKeys, use: str) -> str:
+    return "".join(
+        f'    <md:KeyDescriptor use="{use}">\n'
+        '      <ds:KeyInfo xmlns:ds="http://www.w3.org/2000/09/xmldsig#"><ds:X509Data><ds:X509Certificate>'
+        f"{base64.b64encode(key.certificate).decode()}"
+        "</ds:X509Certificate></ds:X509Data></ds:KeyInfo>\n"
+        f"{_ENCRYPTION_METHODS if use == 'encryption' else ''}"
+        "    </md:KeyDescriptor>\n"
+        for key in keys.keys
+    )
+
+
+def metadata(us: ServiceProvider, keys: OwnKeys) -> bytes:
     """Our EntityDescriptor, for the administrator of the identity provider to import."""
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<md:EntityDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata"'
         f' entityID="{escape(us.entity_id)}">\n'
         f'  <md:SPSSODescriptor protocolSupportEnumeration="{_SAMLP}"'
-        ' AuthnRequestsSigned="false" WantAssertionsSigned="true">\n'
+        f' AuthnRequestsSigned="{str(us.signs_requests).lower()}" WantAssertionsSigned="true">\n'
+        f"{_key_descriptors(keys, 'signing') if us.signs_requests else ''}"
+        f"{_key_descriptors(keys, 'encryption') if us.wants_encryption else ''}"
         f"    <md:NameIDFormat>{_name_id_format(us.name_id_format)}</md:NameIDFormat>\n"
         f'    <md:AssertionConsumerService Binding="{_POST_BINDING}" Location="{escape(us.acs_url)}"'
         ' index="0" isDefault="true"/>\n'

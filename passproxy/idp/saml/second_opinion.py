@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from onelogin.saml2.response import OneLogin_Saml2_Response
 from onelogin.saml2.settings import OneLogin_Saml2_Settings
+from onelogin.saml2.xml_utils import OneLogin_Saml2_XML
 
 from passproxy.idp.saml.errors import StructureRefused
 from passproxy.idp.saml.messages import Expectations
@@ -38,6 +39,21 @@ def ask_python3_saml(document: bytes, expected: Expectations) -> None:
     if not is_valid:
         # Only the schema is left to complain about; the message would quote the document.
         raise StructureRefused("python3-saml does not accept the response, probably because of its schema")
+
+
+def ask_schema(document: bytes) -> None:
+    """
+    Where the only signature was around what was encrypted, python3-saml finds none in what was decrypted.
+
+    Raises:
+        StructureRefused: its schema does not accept the response.
+    """
+    try:
+        found = OneLogin_Saml2_XML.validate_xml(document, "saml-schema-protocol-2.0.xsd", False)
+    except Exception as error:  # as above
+        raise StructureRefused(f"python3-saml cannot read the response ({type(error).__name__})") from None
+    if isinstance(found, str):
+        raise StructureRefused("the decrypted response is not valid by the schema")
 
 
 def _settings(expected: Expectations) -> OneLogin_Saml2_Settings:

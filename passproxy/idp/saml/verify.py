@@ -1,11 +1,12 @@
 """
 From the bytes of a response to the facts of its assertion, or a refusal.
 
-Four judges, each on its own: precheck.py (structure), xmlsec with a list of
-what it may do (signatures), the checks below (what SAML Profiles 4.1.4 demands
+Four judges, each on its own: precheck.py (structure), signatures.py (xmlsec with
+a list of what it may do), the checks below (what SAML Profiles 4.1.4 demands
 of a bearer assertion, each of them mandatory and exact), and python3-saml in
 strict mode (a second opinion, and the schema). The facts are read from the node
-whose signature was verified, in the one tree that was parsed here.
+whose signature was verified, in the one tree that was parsed here. Where
+encryption is demanded, the decrypted document goes through all of this as well.
 
 A pure function but for one thing: python3-saml reads the system's clock. It
 knows nothing of replay, which provider.py prevents.
@@ -14,29 +15,34 @@ knows nothing of replay, which provider.py prevents.
 from __future__ import annotations
 
 import hmac
+from dataclasses import dataclass, replace
 
-import xmlsec
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from lxml import etree
 
+from passproxy.idp.saml.dated import date_of
 from passproxy.idp.saml.errors import (
     AttributesRefused,
     AudienceRefused,
+    AuthenticationStale,
+    AuthnContextRefused,
     ConditionsRefused,
     ConfirmationRefused,
     DestinationRefused,
     InResponseToRefused,
     IssuerRefused,
     RecipientRefused,
+    SamlRefused,
     SignatureRefused,
     StructureRefused,
     TimeRefused,
 )
 from passproxy.idp.saml.instant import seconds
 from passproxy.idp.saml.messages import AssertionFacts, Expectations
-from passproxy.idp.saml.precheck import SAML, Sound, sound
-from passproxy.idp.saml.second_opinion import ask_python3_saml
+from passproxy.idp.saml.opened import opened
+from passproxy.idp.saml.precheck import SAML, sound
+from passproxy.idp.saml.sealed import sealed
+from passproxy.idp.saml.second_opinion import ask_python3_saml, ask_schema
+from passproxy.idp.saml.signatures import confirm
 
 #: From IssueInstant to arrival: the browser posts at once. Five minutes are what a slow
 #: phone and a page "stay signed in?" need; it also bounds what a stolen response is good for.
@@ -48,23 +54,6 @@ VALIDITY_LIMIT_SECONDS = 2 * 3600
 _BEARER = "urn:oasis:names:tc:SAML:2.0:cm:bearer"
 _ENTITY = "urn:oasis:names:tc:SAML:2.0:nameid-format:entity"
 
-_REFERENCE_TRANSFORMS = (
-    xmlsec.constants.TransformEnveloped,
-    xmlsec.constants.TransformExclC14N,
-    xmlsec.constants.TransformSha256,
-    xmlsec.constants.TransformSha384,
-    xmlsec.constants.TransformSha512,
-)
-_SIGNATURE_TRANSFORMS = (
-    xmlsec.constants.TransformExclC14N,
-    xmlsec.constants.TransformRsaSha256,
-    xmlsec.constants.TransformRsaSha384,
-    xmlsec.constants.TransformRsaSha512,
-    xmlsec.constants.TransformEcdsaSha256,
-    xmlsec.constants.TransformEcdsaSha384,
-    xmlsec.constants.TransformEcdsaSha512,
-)
-
 #: Conditions that are understood (SAML Core 2.5.1): the last two only limit what we do not do,
 #: since every assertion is used once and none is passed on as a new one.
 _CONDITIONS = frozenset(f"{SAML}{name}" for name in ("AudienceRestriction", "OneTimeUse", "ProxyRestriction"))
@@ -73,9 +62,17 @@ _CONDITIONS = frozenset(f"{SAML}{name}" for name in ("AudienceRestriction", "One
 #: Keycloak sends one Role for each role unless told otherwise. It is no name of ours for a single value.
 _REPEATABLE = frozenset({"Role"})
 
-# Since libxml2's own file and network readers are what a Reference to file:///dev/zero
-# would use, none is left for the whole life of the process.
-xmlsec.cleanup_callbacks()
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A response and its assertion, one of which at least is signed by the identity provider."""
+
+    response: etree._Element
+    assertion: etree._Element
+    is_response_signed: bool
+    #: Decrypted, where it was encrypted; then without the signature of the response.
+    document: bytes
+    has_signature_inside: bool
 
 
 def verified(document: bytes, expected: Expectations) -> AssertionFacts:
@@ -85,44 +82,42 @@ def verified(document: bytes, expected: Expectations) -> AssertionFacts:
     Raises:
         LoginError: a subclass names what is wrong.
     """
-    parts = sound(document)
-    _check_signatures(parts, expected)
+    parts = _judged(document, expected)
+    expected = _of_this_request(parts.assertion, expected)
     _check_response(parts, expected)
     _check_assertion(parts.assertion, expected)
     usable_until = _check_confirmation(parts.assertion, expected)
+    _check_authentication(_only(parts.assertion, "AuthnStatement"), expected)
     facts = _facts(parts.assertion, expected, usable_until)
-    ask_python3_saml(document, expected)
+    if parts.has_signature_inside:
+        ask_python3_saml(parts.document, expected)
+    else:
+        ask_schema(parts.document)
     return facts
 
 
-def _check_signatures(parts: Sound, expected: Expectations) -> None:
-    if not expected.certificates:
-        raise SignatureRefused("no certificate of the identity provider is known")
-    xmlsec.tree.add_ids(parts.response, ["ID"])
-    for signature in (parts.response_signature, parts.assertion_signature):
-        if signature is not None and not any(_is_signed_by(der, signature) for der in expected.certificates):
-            raise SignatureRefused("none of the identity provider's certificates confirms the signature")
-
-
-def _is_signed_by(certificate_der: bytes, signature: etree._Element) -> bool:
-    public = x509.load_der_x509_certificate(certificate_der).public_key()
-    pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    context = xmlsec.SignatureContext()
-    for transform in _REFERENCE_TRANSFORMS:
-        context.enable_reference_transform(transform)
-    for transform in _SIGNATURE_TRANSFORMS:
-        context.enable_signature_transform(transform)
-    # With a key set, KeyInfo is not looked at.
-    context.key = xmlsec.Key.from_memory(pem, xmlsec.constants.KeyDataFormatPem)
+def _judged(document: bytes, expected: Expectations) -> Judged:
+    """Structure and signatures, before and after decryption where it is demanded."""
+    if not expected.decryption_keys:
+        parts = sound(document)
+        confirm(parts.response, (parts.response_signature, parts.assertion_signature), expected.certificates)
+        return Judged(parts.response, parts.assertion, parts.response_signature is not None, document, True)
+    outer = sealed(document)
+    is_signed = outer.response_signature is not None
+    # Before anything is decrypted: a signature around it is over the ciphertext (SAML-27).
+    confirm(outer.response, (outer.response_signature,), expected.certificates)
+    plain = opened(outer, expected.decryption_keys)
     try:
-        context.verify(signature)
-    except xmlsec.Error:
-        return False
-    return True
+        parts = sound(plain, is_vouched_for=is_signed)
+        confirm(parts.response, (parts.assertion_signature,), expected.certificates)
+    except SamlRefused as error:
+        # Until its signature is known to hold, nothing that was decrypted gets an answer of its own (SAML-28).
+        raise SignatureRefused(f"the encrypted assertion does not hold: {error.detail}") from None
+    return Judged(parts.response, parts.assertion, is_signed, plain, parts.assertion_signature is not None)
 
 
-def _check_response(parts: Sound, expected: Expectations) -> None:
-    response, is_signed = parts.response, parts.response_signature is not None
+def _check_response(parts: Judged, expected: Expectations) -> None:
+    response, is_signed = parts.response, parts.is_response_signed
     _check_issuer(response, expected)
     destination = response.get("Destination")
     # SAML Bindings 3.5.5.2: a signed message must name where it goes. Unsigned, the
@@ -200,6 +195,30 @@ def _check_confirmation(assertion: etree._Element, expected: Expectations) -> fl
         raise TimeRefused(f"the confirmation is valid for more than {VALIDITY_LIMIT_SECONDS} seconds")
     # A second more than the checks grant, so that the replay cache never forgets too early.
     return min(end, _seconds(assertion.get("IssueInstant")) + AGE_LIMIT_SECONDS + expected.skew) + 1
+
+
+def _of_this_request(assertion: etree._Element, expected: Expectations) -> Expectations:
+    """With the ID of a dated request, which only its login could have made, taken from the signed answer."""
+    if not expected.dating_key:
+        return expected
+    said = [data.get("InResponseTo", "") for data in assertion.iter(f"{SAML}SubjectConfirmationData")]
+    identifier = next((one for one in said if date_of(expected.dating_key, one) is not None), None)
+    if identifier is None:
+        raise InResponseToRefused("the assertion does not name the request of this login")
+    return replace(expected, request_id=identifier)
+
+
+def _check_authentication(statement: etree._Element, expected: Expectations) -> None:
+    if expected.authn_contexts:
+        found = statement.findall(f"{SAML}AuthnContext/{SAML}AuthnContextClassRef")
+        said = _text(found[0]) if len(found) == 1 else None
+        if said not in expected.authn_contexts:
+            raise AuthnContextRefused(f"AuthnContextClassRef is {_shown(said)}")
+    if expected.dating_key:
+        started = date_of(expected.dating_key, expected.request_id)
+        at = _seconds(statement.get("AuthnInstant"))
+        if started is None or at < started - expected.skew:
+            raise AuthenticationStale(f"authenticated {expected.now - at:.0f} seconds ago, before this login began")
 
 
 def _facts(assertion: etree._Element, expected: Expectations, usable_until: float) -> AssertionFacts:

@@ -2,7 +2,8 @@
 The process that reads XML: `python -P -m passproxy.idp.saml.worker`.
 
 One request a line on standard input, one answer a line on standard output. It
-has no secrets, no network and nothing to write; whatever a document does to it,
+has no network, nothing to write and no secrets of its own (the keys that open an
+encrypted assertion come with the question); whatever a document does to it,
 at worst one login fails and pool.py starts another. Every exception is an
 answer, so that only a crash or a hang ends it, and a hang is ended by the
 kernel even where no Python code runs any more.
