@@ -169,7 +169,8 @@ class UpstreamConnection(asyncio.Protocol):
             return
         if exchange.head.body == CHUNKED:
             pieces = [part for piece in pieces for part in chunk(piece)]
-        self.transport.writelines(pieces)
+        # Joined, because asyncio's writelines forgets to say that it is full (Python 3.12, 3.13).
+        self.transport.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def ended(self) -> None:
         exchange = self._exchange
@@ -306,7 +307,7 @@ class UpstreamConnection(asyncio.Protocol):
         if len(pieces) == 1:
             exchange.client.transport.write(pieces[0])
         elif pieces:
-            exchange.client.transport.writelines(pieces)
+            exchange.client.transport.write(b"".join(pieces))
         if body.complete and self._exchange is exchange:
             self._complete(exchange, body.rest)
 
