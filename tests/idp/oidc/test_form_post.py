@@ -17,8 +17,11 @@ CALLBACK = f"{ORIGIN}/.passproxy/oidc/callback"
 
 
 @pytest.fixture
-async def op() -> AsyncIterator[FakeOp]:
+async def op(request: pytest.FixtureRequest) -> AsyncIterator[FakeOp]:
+    """With a parameter that is true, one that offers pushed requests: PassProxy asks as soon as it starts."""
     async with FakeOp() as running:
+        if getattr(request, "param", False):
+            running.discovery["pushed_authorization_request_endpoint"] = f"{running.issuer}/par"
         yield running
 
 
@@ -35,10 +38,8 @@ async def browser(passproxy: PassProxy) -> AsyncIterator[Browser]:
         yield running
 
 
-@pytest.mark.parametrize("is_pushed", [False, True])
-async def test_a_login_lands_and_only_the_login_cookie_crosses_sites(browser, op, upstream, is_pushed):
-    if is_pushed:
-        op.discovery["pushed_authorization_request_endpoint"] = f"{op.issuer}/par"
+@pytest.mark.parametrize("op", [False, True], indirect=True, ids=["sent", "pushed"])
+async def test_a_login_lands_and_only_the_login_cookie_crosses_sites(browser, op, upstream):
     lines: list[str] = []
     store = browser.cookies.store
     browser.cookies.store = lambda url, line, *rest: (lines.append(line), store(url, line, *rest))[1]
@@ -72,8 +73,8 @@ async def test_a_form_without_the_login_cookie_is_no_login(browser, passproxy, o
     assert upstream.requests == []
 
 
+@pytest.mark.parametrize("op", [True], indirect=True)
 async def test_a_request_that_the_provider_does_not_take_is_explained_at_once(browser, op, upstream):
-    op.discovery["pushed_authorization_request_endpoint"] = f"{op.issuer}/par"
     op.client_secret = "another"
     page = await browser.open(f"{ORIGIN}/")
     assert page.url == f"{ORIGIN}/"
