@@ -12,7 +12,9 @@ ARGS   ?=
 BIN := $(VENV)/bin
 # Each package of the lock files has a wheel for CPython 3.11 to 3.13 on Linux,
 # x86_64 and aarch64; so no package is compiled and no set-up script of one runs.
-LOCKED := $(BIN)/python -m pip install --quiet --require-hashes --only-binary :all:
+# The files are complete: what they do not list, such as a newer release that an extra
+# would allow, is not to be looked for (pip 23 does, and then misses its hash).
+LOCKED := $(BIN)/python -m pip install --quiet --no-deps --require-hashes --only-binary :all:
 
 # A directory's own time changes when a file in it is deleted.
 SOURCES := $(shell find passproxy -name __pycache__ -prune -o -print) pyproject.toml
