@@ -27,6 +27,7 @@ protocol knows live beside its adapter, below `LoginError`.
     │   ├── CallbackMalformed
     │   ├── LoginUnknown, LoginExpired, LoginReplayed
     │   ├── IdentityIncomplete, IdentityUnsafe, IdentityTooLarge
+    │   ├── RenewalRefused         the identity provider ended a session
     │   └── IdpUnavailable         nobody's fault here: try again
     └── UpstreamError
         ├── UpstreamUnreachable, UpstreamTimeout, UpstreamMalformed
@@ -275,6 +276,15 @@ class IdentityTooLarge(LoginError):
     title = "Your account carries too much"
     sentence = "The attributes that the identity provider sent do not fit into a session cookie."
     hint = "Administrators: the log names the largest attribute. Send fewer groups, or keep only those the application needs with identity.groups.include."
+
+
+class RenewalRefused(LoginError):
+    """The identity provider does not renew a session, for good."""
+
+    code = "PP-RENEWAL"
+    title = "Your sign-in has ended"
+    sentence = "The identity provider no longer confirms your sign-in."
+    hint = "Open the application's address again to sign in. Administrators: the session was ended at the identity provider, the account was disabled, or its refresh token was used by somebody else."
 
 
 class IdpUnavailable(LoginError):

@@ -119,7 +119,10 @@ class Authentication:
     What an identity provider said about somebody, verified, under its own names.
 
     `authenticated_at` and `expires_at` are seconds since the epoch; `expires_at`
-    is the provider's own bound on the session, if it gave one.
+    is the provider's own bound on the session, if it gave one. `handles` are
+    names under which the provider may end the session later. `kept` is the
+    adapter's own: what it wants to have back to renew or end the session; it is
+    given to the browser encrypted, and `is_renewable` says that it can renew.
     """
 
     issuer: str
@@ -127,6 +130,9 @@ class Authentication:
     attributes: Mapping[str, tuple[str, ...]]
     authenticated_at: int
     expires_at: int | None = None
+    handles: tuple[str, ...] = ()
+    kept: bytes = field(default=b"", repr=False)
+    is_renewable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

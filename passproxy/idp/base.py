@@ -2,10 +2,14 @@
 The one interface between PassProxy and a protocol.
 
 An adapter turns a login id into a redirect, and the answer into an
-`Authentication`. It sees no request, no response and no cookie: what must be
-remembered between the two is derived from a `Proof`, and what the browser
-brings is a `Callback`. What differs between protocols is data that the adapter
-declares (`callback_method`, `callback_path`, `login_id_field`).
+`Authentication`; later it may ask whether that still holds (`renew`), end the
+session at the provider (`end`), or be told that it ended there (`notified`). It
+sees no request, no response and no cookie: what must be remembered between
+start and answer is derived from a `Proof`, what the browser brings is a
+`Callback` or a `Message`, and what an adapter wants to have back later travels
+in `Authentication.kept`. What differs between protocols is data that the
+adapter declares (`callback_method`, `callback_path`, `login_id_field`,
+`logout_paths`, `accepts_unsolicited`).
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from passproxy.core.identity import Authentication
@@ -25,6 +29,55 @@ class Callback:
     """The answer as the browser brought it: decoded fields, each name once, all values strict UTF-8."""
 
     fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """
+    What arrived at one of the adapter's logout paths.
+
+    `raw` is the query of a GET or the body of a POST, byte for byte, since a
+    signature may be over exactly these bytes; `fields` are its decoded fields,
+    each name once, none of the names escaped.
+    """
+
+    path: str
+    method: Literal["GET", "POST"]
+    raw: bytes
+    fields: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """
+    Where to send the browser with a message for the provider.
+
+    By a redirect to `url`; when there are `fields`, by a form that posts them.
+    """
+
+    url: str
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LogoutNotice:
+    """
+    What the identity provider says about sessions, verified.
+
+    `handles` name the sessions that are over, as `Authentication.handles` does;
+    there are none in an answer to our own logout. `issued_at` is when the
+    provider said so, in seconds since the epoch. `departure` is where a browser
+    goes on with our answer; without one it stays here, or it was no browser.
+    `is_complete` is false when the provider says that somebody may still be
+    signed in somewhere. `framed_by` is the origin whose pages may show the
+    answer in a frame.
+    """
+
+    handles: tuple[str, ...]
+    issued_at: int
+    departure: Departure | None = None
+    is_complete: bool = True
+    framed_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +120,14 @@ class IdentityProvider(Protocol):
     def login_id_field(self) -> str:
         """The field of the callback that carries the login id."""
 
+    @property
+    def accepts_unsolicited(self) -> bool:
+        """Whether an answer that no login of ours asked for may become a session."""
+
+    @property
+    def logout_paths(self) -> Mapping[str, tuple[str, ...]]:
+        """The paths below the reserved prefix where `notified` takes messages, and the methods of each."""
+
     async def start(self, login_id: str, proof: Proof, now: float) -> str:
         """
         The URL to send the browser to.
@@ -81,6 +142,41 @@ class IdentityProvider(Protocol):
 
         The caller has checked that the login id is one that this browser was
         given, that it is fresh and that it was not used before.
+        """
+
+    async def finish_unsolicited(self, callback: Callback, now: float) -> Authentication:
+        """
+        Verify an answer to no request of ours, all of it; only where `accepts_unsolicited`.
+
+        An answer that names a request is refused: it belongs to a login, of whoever.
+        """
+
+    async def renew(self, kept: bytes, subject: str, now: float) -> Authentication:
+        """
+        Ask the provider whether a login still holds; only for those that were `is_renewable`.
+
+        `kept` is what the adapter gave with the latest `Authentication`, `subject` whose it was. The
+        result replaces it whole, `kept` included.
+
+        Raises:
+            RenewalRefused: the provider says no, for good. What was kept is worth nothing any more.
+            LoginError: anything else, so that nothing is known; what was kept is worth another try.
+        """
+
+    async def end(self, kept: bytes, logout_id: str, proof: Proof, now: float) -> Departure | None:
+        """
+        How the browser ends the session at the provider; None where the provider offers no way.
+
+        `kept` may be empty. The provider returns `logout_id` with its answer, if the protocol has one.
+        Raises nothing: our own session has ended already.
+        """
+
+    async def notified(self, message: Message, proof: Proof | None, now: float) -> LogoutNotice:
+        """
+        Verify a message about the end of sessions, all of it.
+
+        `proof` is that of the logout which the message's `login_id_field` names, if it is one of ours.
+        Raises `LoginError` when the message does not hold; then nothing ends.
         """
 
     def documents(self) -> Mapping[str, Document]:

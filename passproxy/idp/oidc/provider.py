@@ -19,11 +19,11 @@ import aiohttp
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from passproxy.core.errors import IdpUnavailable, LoginError
+from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginError, LoginUnknown, RenewalRefused
 from passproxy.core.identity import Authentication
 from passproxy.core.settings import OidcSettings
 from passproxy.core.urls import Origin
-from passproxy.idp.base import Callback, Document, Proof
+from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof
 from passproxy.idp.fetch import fetch
 from passproxy.idp.lastgood import LastGood
 from passproxy.idp.oidc.answer import code_from
@@ -69,6 +69,8 @@ class OidcProvider:
 
     callback_path = CALLBACK_PATH
     login_id_field = "state"
+    accepts_unsolicited = False
+    logout_paths: Mapping[str, tuple[str, ...]] = {}
 
     def __init__(
         self,
@@ -123,6 +125,18 @@ class OidcProvider:
             # Some providers write auth_time 0 for "unknown".
             authenticated_at=claims.get("auth_time") or claims["iat"],
         )
+
+    async def finish_unsolicited(self, callback: Callback, now: float) -> Authentication:
+        raise LoginUnknown("unsolicited answers are not accepted")
+
+    async def renew(self, kept: bytes, subject: str, now: float) -> Authentication:
+        raise RenewalRefused("nothing is renewed here")
+
+    async def end(self, kept: bytes, logout_id: str, proof: Proof, now: float) -> Departure | None:
+        return None
+
+    async def notified(self, message: Message, proof: Proof | None, now: float) -> LogoutNotice:
+        raise CallbackMalformed("no messages are taken here")
 
     def documents(self) -> Mapping[str, Document]:
         """A relying party publishes nothing."""

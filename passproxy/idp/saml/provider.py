@@ -18,10 +18,11 @@ from typing import Literal
 
 import aiohttp
 
+from passproxy.core.errors import CallbackMalformed, LoginUnknown, RenewalRefused
 from passproxy.core.identity import Authentication
 from passproxy.core.settings import SamlSettings
 from passproxy.core.urls import Origin
-from passproxy.idp.base import Callback, Document, Proof
+from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof
 from passproxy.idp.lastgood import LastGood
 from passproxy.idp.saml.description import DescriptionSource
 from passproxy.idp.saml.errors import (
@@ -66,6 +67,8 @@ class SamlProvider:
     callback_method: Literal["GET", "POST"] = "POST"
     callback_path = ACS_PATH
     login_id_field = "RelayState"
+    accepts_unsolicited = False
+    logout_paths: Mapping[str, tuple[str, ...]] = {}
 
     def __init__(
         self,
@@ -101,6 +104,18 @@ class SamlProvider:
         if not self._replays.spend(facts.issuer, facts.assertion_id, facts.usable_until, now, monotonic):
             raise AssertionReplayed("this assertion was used before")
         return _authentication(facts)
+
+    async def finish_unsolicited(self, callback: Callback, now: float) -> Authentication:
+        raise LoginUnknown("unsolicited answers are not accepted")
+
+    async def renew(self, kept: bytes, subject: str, now: float) -> Authentication:
+        raise RenewalRefused("nothing is renewed here")
+
+    async def end(self, kept: bytes, logout_id: str, proof: Proof, now: float) -> Departure | None:
+        return None
+
+    async def notified(self, message: Message, proof: Proof | None, now: float) -> LogoutNotice:
+        raise CallbackMalformed("no messages are taken here")
 
     def documents(self) -> Mapping[str, Document]:
         return {METADATA_PATH: Document("application/samlmetadata+xml", metadata(self._us, self._keys))}
