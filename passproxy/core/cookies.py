@@ -30,15 +30,17 @@ class Crumbs(NamedTuple):
 
     `session` holds each value of the session cookie (more than one is an attack
     or an accident, and counts as none), `logins` our login cookies by name,
-    `others` the field values that are left for the application.
+    `more` whatever else is ours (empty where it came twice), `others` the field
+    values that are left for the application.
     """
 
     session: list[bytes]
     logins: dict[bytes, bytes]
     others: list[bytes]
+    more: dict[bytes, bytes]
 
 
-NO_CRUMBS = Crumbs([], {}, [])
+NO_CRUMBS = Crumbs([], {}, [], {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ class CookieNames:
         session: list[bytes] = []
         logins: dict[bytes, bytes] = {}
         others: list[bytes] = []
+        more: dict[bytes, bytes] = {}
         for value in values:
             if own not in value:
                 others.append(value)
@@ -84,9 +87,11 @@ class CookieNames:
                     session.append(content)
                 elif name.startswith(self.login_prefix.encode()):
                     logins[name] = content
+                else:
+                    more[name] = b"" if name in more else content
             if kept := b";".join(left).lstrip(b" \t"):
                 others.append(kept)
-        return Crumbs(session, logins, others)
+        return Crumbs(session, logins, others, more)
 
     def is_own(self, name: bytes) -> bool:
         own = self._own

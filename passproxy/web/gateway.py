@@ -31,8 +31,9 @@ from passproxy.core.headers import outgoing, request_names
 from passproxy.core.http1 import RequestHead
 from passproxy.core.urls import Origin
 from passproxy.web import log
+from passproxy.web.asked import Asked
 from passproxy.web.connection import ClientConnection
-from passproxy.web.endpoints import BODY_LIMIT_BYTES, LOGIN_URL, Asked, Endpoints
+from passproxy.web.endpoints import BODY_LIMIT_BYTES, LOGIN_URL, Endpoints
 from passproxy.web.exchange import Exchange
 from passproxy.web.pool import UpstreamPool
 from passproxy.web.responses import Field, Pages

@@ -64,7 +64,7 @@ def test_any_bytes_are_taken_apart_without_a_trace_of_ours(values, glue):
 @examples(100)
 @given(st.lists(st.binary(max_size=30).filter(lambda b: SESSION not in b), max_size=4))
 def test_fields_without_ours_pass_untouched(values):
-    assert NAMES.crumbs(values) == ([], {}, values)
+    assert NAMES.crumbs(values) == ([], {}, values, {})
 
 
 @pytest.mark.parametrize(
