@@ -29,14 +29,17 @@ from passproxy.core.decision import Decider, Site
 from passproxy.core.errors import ConfigError
 from passproxy.core.forwarded import Forwarded
 from passproxy.core.headers import answer_names, identity_lines
-from passproxy.core.identity import AttributeRules, extended_aliases
+from passproxy.core.identity import AttributeRules, Identity, extended_aliases
 from passproxy.core.pending import PendingLogins
 from passproxy.core.routing import Routes
-from passproxy.core.session import Session, Sessions
-from passproxy.core.settings import IdentitySettings, Settings, UpstreamSettings
+from passproxy.core.session import Session, SessionRules, Sessions
+from passproxy.core.settings import Settings, UpstreamSettings
 from passproxy.core.tokens import Key, KeyRing, Purpose
 from passproxy.idp.login import Logins
+from passproxy.idp.logout import Logouts
 from passproxy.idp.registry import build
+from passproxy.idp.renewal import Renewals
+from passproxy.idp.revocation import NoRevocations, Revocations, SharedRevocations
 from passproxy.keyfile import obtained_keys
 from passproxy.web import log
 from passproxy.web.endpoints import Endpoints
@@ -66,7 +69,9 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[str], 
     def rendered(session: Session) -> bytes:
         return identity_lines(session.identity, session.expires_at, separator)
 
-    sessions = Sessions(ring, settings.session.lifetime, rendered)
+    revocations = _revocations(settings)
+    sessions = Sessions(ring, settings.session.lifetime, rendered, _session_rules(settings), revocations.revoked)
+    rules = _attribute_rules(settings, separator)
     routes = Routes((entry.path, entry.methods) for entry in settings.passthrough.paths)
     watch = Watch(time.monotonic)
     dial = _dial(settings.upstream)
@@ -81,25 +86,28 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[str], 
         trust_env=False,
     ) as http:
         provider = build(settings.identity_provider, origin, http, state_dir, ring.key(Purpose.LAST_GOOD), time.time)
-        logins = Logins(provider, PendingLogins(ring, names), sessions, _attribute_rules(settings.identity, separator))
+        logins = Logins(provider, PendingLogins(ring, names), sessions, rules)
+        server = Server(settings.listen, watch)
         parts = Parts(
             origin=origin,
             decider=Decider(Site(origin, names, routes, sessions)),
             forwarded=Forwarded(origin, settings.trusted_proxies),
-            endpoints=Endpoints(origin, names, logins, pages),
+            endpoints=Endpoints(origin, names, logins, Logouts(provider, ring, revocations), pages),
+            renewals=Renewals(provider, sessions, ring, rules, server.spawn),
             pages=pages,
             pool=pool,
             watch=watch,
             clock=time.time,
             host=None if settings.upstream.preserve_host else dial.authority,
         )
-        server = Server(settings.listen, watch)
         await server.open(Gateway(parts, server.spawn))
         async with asyncio.TaskGroup() as tasks:
             keeping = tasks.create_task(provider.run(), name="keep the identity provider's description fresh")
+            following = tasks.create_task(revocations.run(), name="follow the list of revoked sessions")
             await server.run(stop, ready)
             pool.close()
             keeping.cancel()
+            following.cancel()
 
 
 def state_dir_of(settings: Settings) -> Path:
@@ -128,12 +136,32 @@ def _limits(settings: Settings) -> Limits:
     return Limits(upstream.connect_timeout, upstream.response_timeout, upstream.idle_timeout)
 
 
-def _attribute_rules(settings: IdentitySettings, separator: str) -> AttributeRules:
+def _revocations(settings: Settings) -> Revocations:
+    store, lifetime = settings.revocation.store, settings.session.lifetime
+    if store == "none":
+        return NoRevocations(lifetime, time.time)
+    if store == "memory":
+        return Revocations(lifetime, time.time)
+    return SharedRevocations(Path(store.removeprefix("file:")), lifetime, time.time)
+
+
+def _session_rules(settings: Settings) -> SessionRules:
+    required = frozenset(settings.access.require_any_group)
+
+    def permits(identity: Identity) -> bool:
+        return not required or not required.isdisjoint(identity.groups)
+
+    return SessionRules(settings.session.refresh, settings.session.not_before or 0, permits)
+
+
+def _attribute_rules(settings: Settings, separator: str) -> AttributeRules:
+    identity = settings.identity
     return AttributeRules(
-        aliases=extended_aliases({str(name): names for name, names in settings.attributes.items()}),
-        group_include=tuple(re.compile(pattern) for pattern in settings.groups.include),
-        group_strip_prefix=settings.groups.strip_prefix,
+        aliases=extended_aliases({str(name): names for name, names in identity.attributes.items()}),
+        group_include=tuple(re.compile(pattern) for pattern in identity.groups.include),
+        group_strip_prefix=identity.groups.strip_prefix,
         list_separator=separator,
+        named_groups=frozenset(settings.access.require_any_group),
     )
 
 

@@ -28,7 +28,7 @@ FLOORS = ("core", "idp", "web", "app", "cli")
 CORE_LEVELS = (
     {"errors", "identity", "urls"},
     {"http1", "tokens", "cookies"},
-    {"session", "pending", "routing", "headers", "policy", "body", "forwarded", "upgrade", "assertion"},
+    {"session", "pending", "kept", "routing", "headers", "policy", "body", "forwarded", "upgrade", "assertion"},
     {"decision"},
     {"settings"},
     {"config"},
@@ -92,6 +92,7 @@ TESTED_ELSEWHERE = {
     "web.asked": ("tests/web/test_endpoints.py", "the request as the endpoints take it, seen in what they answer"),
     "web.login": ("tests/flows", "what it sets and where it sends browsers is what a whole login shows"),
     "web.logout": ("tests/flows", "likewise for the end of a session"),
+    "web.session_cookies": ("tests/flows", "which cookies a login, a renewal and a logout leave behind"),
     "web.exchange": ("tests/web/test_upstream.py", "values that the connection and the pool pass on"),
     "web.pool": ("tests/web/test_upstream.py", "what it keeps is seen in what the application receives"),
     "app": ("tests/flows", "it builds everything, so a whole login is its test"),

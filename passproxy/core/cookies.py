@@ -9,6 +9,7 @@ not ours stays byte for byte. Knows no token: values are opaque here.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -18,8 +19,15 @@ from passproxy.core.urls import Origin
 #: request beside the session's, and nginx accepts 8 KiB of fields by default.
 LOGIN_COOKIES_LIMIT_BYTES = 3600
 
-#: Longest session cookie, name and attributes included, that browsers keep (RFC 6265, 6.1).
+#: Longest cookie, name and attributes included, that browsers keep (RFC 6265, 6.1).
 COOKIE_LIMIT_BYTES = 4096
+
+#: Longest value that is put into one cookie: room for a name of 64 and all attributes.
+VALUE_LIMIT_BYTES = 3584
+
+#: Cookies that a session may take. Web servers take some 8 KiB of fields by default and 16 to
+#: 32 KiB when told to; what is larger fails in places that nobody looks at.
+SESSION_PARTS_LIMIT = 4
 
 SameSite = Literal["Lax", "None"]
 
@@ -92,6 +100,45 @@ class CookieNames:
             if kept := b";".join(left).lstrip(b" \t"):
                 others.append(kept)
         return Crumbs(session, logins, others, more)
+
+    @property
+    def kept(self) -> str:
+        """What the provider's adapter wants to have back."""
+        return f"{self.session}-idp"
+
+    def parts(self, token: str) -> dict[str, str]:
+        """
+        The cookies of a session token, which fits one unless it is long; then it says in how many it is.
+
+        The caller has checked that it is no longer than SESSION_PARTS_LIMIT parts.
+        """
+        if len(token) <= VALUE_LIMIT_BYTES:
+            return {self.session: token}
+        step = VALUE_LIMIT_BYTES - 2
+        pieces = [token[start : start + step] for start in range(0, len(token), step)]
+        return {self._part(n): piece if n else f"{len(pieces)}~{piece}" for n, piece in enumerate(pieces)}
+
+    def token(self, crumbs: Crumbs) -> bytes | None:
+        """The session token that came along, put together again; None where a part of it is missing."""
+        value = crumbs.session[0]
+        if value[1:2] != b"~":
+            return value
+        count = value[:1]
+        if not b"2" <= count <= b"%d" % SESSION_PARTS_LIMIT:
+            return None
+        rest = [crumbs.more.get(self._part(n).encode(), b"") for n in range(1, int(count))]
+        return value[2:] + b"".join(rest) if all(rest) else None
+
+    def over(self, crumbs: Crumbs, kept: Container[str] = ()) -> list[str]:
+        """The names of the cookies of a session that came along, but for those that are to stay."""
+        names = [self.session, self.kept, *map(self._part, range(1, SESSION_PARTS_LIMIT))]
+        came = {name.decode("latin-1") for name in crumbs.more}
+        return [
+            name for name in names if name not in kept and (name in came or (name == self.session and crumbs.session))
+        ]
+
+    def _part(self, number: int) -> str:
+        return f"{self.session}-{number + 1}" if number else self.session
 
     def is_own(self, name: bytes) -> bool:
         own = self._own

@@ -1,7 +1,7 @@
 """
 What becomes of a request: the decision point.
 
-`decide` is pure and total. Its result is one of four values, and performing it
+`decide` is pure and total. Its result is one of five values, and performing it
 is somebody else's work (gateway.py). Order: who is asked (host), ourselves
 (endpoint), who asks (session), what is public (passthrough), and only then the
 login or the refusal. A missing session is never a permission: `Forward`
@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from passproxy.core.cookies import NO_CRUMBS, CookieNames, Crumbs
-from passproxy.core.errors import HostUnknown, LoginRequired, RequestRefused, TargetAmbiguous, TokenInvalid
+from passproxy.core.errors import (
+    AccessDenied,
+    HostUnknown,
+    LoginRequired,
+    RequestRefused,
+    TargetAmbiguous,
+    TokenInvalid,
+)
 from passproxy.core.http1 import RequestHead
 from passproxy.core.routing import Routes, endpoint, is_ambiguous
 from passproxy.core.session import Known, Sessions
@@ -46,6 +53,14 @@ class Forward(NamedTuple):
     rejected: str | None
 
 
+class Renew(NamedTuple):
+    """Ask the provider whether the session still holds, then `forward` or, if not, decide `without` it."""
+
+    session: Known
+    crumbs: Crumbs
+    upgrade: Upgrade | None
+
+
 class Serve(NamedTuple):
     """Answer it ourselves: `endpoint` is the path behind the reserved prefix."""
 
@@ -70,7 +85,7 @@ class Refuse(NamedTuple):
     rejected: str | None
 
 
-Decision = Forward | Serve | StartLogin | Refuse
+Decision = Forward | Renew | Serve | StartLogin | Refuse
 
 
 class Decider:
@@ -96,9 +111,21 @@ class Decider:
         except RequestRefused as error:
             # Without a session nobody learns more than that.
             return Refuse(error if session is not None else LoginRequired("an upgrade without a session"), rejected)
-        if session is not None:
-            return Forward(session, crumbs.others, upgrade, None)
-        return self._without_session(head, crumbs, upgrade, rejected)
+        if session is None:
+            return self._without_session(head, crumbs, upgrade, rejected)
+        if session.due_at <= now:
+            return Renew(session, crumbs, upgrade)
+        return self.forward(session, crumbs, upgrade)
+
+    def forward(self, session: Known, crumbs: Crumbs, upgrade: Upgrade | None) -> Forward | Refuse:
+        """What becomes of a request with a session that holds."""
+        if not session.is_permitted:
+            return Refuse(AccessDenied("in none of access.require_any_group"), None)
+        return Forward(session, crumbs.others, upgrade, None)
+
+    def without(self, head: RequestHead, renewal: Renew, reason: str) -> Decision:
+        """What becomes of a request whose session the provider did not confirm."""
+        return self._without_session(head, renewal.crumbs, renewal.upgrade, reason)
 
     def _is_for_us(self, head: RequestHead) -> bool:
         hosts = head.noted[b"host"]
@@ -109,8 +136,11 @@ class Decider:
     def _session(self, crumbs: Crumbs, now: float) -> tuple[Known | None, str | None]:
         if len(crumbs.session) != 1:
             return None, "more than one session cookie" if crumbs.session else None
+        token = self._site.names.token(crumbs)
+        if token is None:
+            return None, "a part of the session is missing"
         try:
-            return self._site.sessions.open(crumbs.session[0], now), None
+            return self._site.sessions.open(token, now), None
         except TokenInvalid as error:
             return None, error.detail
 

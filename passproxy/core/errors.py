@@ -20,7 +20,8 @@ protocol knows live beside its adapter, below `LoginError`.
     │   │   ├── TargetAmbiguous
     │   │   └── UpgradeRefused ── UpgradeVersion, OriginForeign
     │   ├── LoginRequired          no session, and not a navigation
-    │   ├── EndpointUnknown, EndpointMethod
+    │   ├── AccessDenied           a session, and not for everybody who has one
+    │   ├── EndpointUnknown, EndpointMethod, RevocationOff
     │   └── Overloaded
     ├── TokenInvalid               never shown: the same as no token
     ├── LoginError                 the answer of the identity provider is not a login
@@ -183,6 +184,22 @@ class LoginRequired(RequestRefused):
     title = "Sign-in required"
     sentence = "There is no valid session, and this request is not a page that could be redirected to the sign-in."
     hint = "Open login_url in a browser window, then repeat the request."
+
+
+class AccessDenied(RequestRefused):
+    code = "PP-ACCESS-GROUP"
+    status = 403
+    title = "You may not use this application"
+    sentence = "You are signed in, but your account is in none of the groups that may use this application."
+    hint = "Ask for access, or sign out and sign in with another account. Administrators: access.require_any_group lists the groups; /.passproxy/userinfo shows those that the identity provider sent."
+
+
+class RevocationOff(RequestRefused):
+    code = "PP-REVOCATION-OFF"
+    status = 501
+    title = "Sessions cannot be ended from outside"
+    sentence = "The identity provider asked to end a session, and nothing here remembers that sessions ended."
+    hint = "Administrators: set revocation.store to memory, or to file:/path where several instances share it."
 
 
 class EndpointUnknown(RequestRefused):

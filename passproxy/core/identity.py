@@ -159,6 +159,9 @@ class AttributeRules:
     group_include: tuple[re.Pattern[str], ...] = ()
     group_strip_prefix: str = ""
     list_separator: str = ","
+    #: Groups that the configuration names, without the prefix. When it names any, no others are
+    #: kept but those that are included: somebody in two thousand groups has a small session then.
+    named_groups: frozenset[str] = frozenset()
 
 
 def extended_aliases(extra: Mapping[str, Iterable[str]]) -> Mapping[str, tuple[str, ...]]:
@@ -216,10 +219,14 @@ def _groups(attributes: Mapping[str, tuple[str, ...]], rules: AttributeRules) ->
         if rules.list_separator in value:
             # Emitted raw it would be read as two groups, one of them perhaps "admins".
             continue
-        if rules.group_include and not any(pattern.search(value) for pattern in rules.group_include):
-            continue
         shortened = value.removeprefix(rules.group_strip_prefix)
-        if shortened == shortened.strip():
+        if shortened == shortened.strip() and _is_used(value, shortened, rules):
             kept.setdefault(shortened)
     kept.pop("", None)
     return tuple(kept)
+
+
+def _is_used(group: str, shortened: str, rules: AttributeRules) -> bool:
+    if not rules.group_include and not rules.named_groups:
+        return True
+    return shortened in rules.named_groups or any(pattern.search(group) for pattern in rules.group_include)

@@ -124,7 +124,7 @@ class PendingLogins:
             LoginUnknown: this browser was not given that id.
             LoginExpired: it was, too long ago.
         """
-        if not _LOGIN_ID.match(login_id):
+        if not is_login_id(login_id):
             raise LoginUnknown("the login id is not one of ours")
         if not cookies:
             raise LoginUnknown("no login cookie came back")
@@ -195,6 +195,11 @@ class PendingLogins:
 
     def _enclosed(self, logins: list[PendingLogin]) -> str:
         return self.ring.enclose(Purpose.PENDING, _content(logins))
+
+
+def is_login_id(text: str) -> bool:
+    """Whether it looks like an id that we gave out; whose it is, and whether it is true, `find` says."""
+    return _LOGIN_ID.match(text) is not None
 
 
 def _bare(logins: list[PendingLogin], keep: int) -> list[PendingLogin]:

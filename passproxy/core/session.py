@@ -5,16 +5,26 @@ The session: a sealed, expiring identity.
 the signature of a token is paid for once and not on every request. A remembered
 session holds its identity header lines ready. Whatever is wrong with a token
 ends in `TokenInvalid`, which everybody treats as no session.
+
+A session keeps its id, its beginning and its end however often it is renewed:
+no activity makes it outlive its lifetime. Renewing and revoking are others'
+business (idp/renewal.py, idp/revocation.py); here is when a renewal is due, and
+that what was revoked opens no more.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import math
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from passproxy.core.cookies import COOKIE_LIMIT_BYTES
+from passproxy.core.cookies import SESSION_PARTS_LIMIT, VALUE_LIMIT_BYTES
 from passproxy.core.errors import IdentityTooLarge, TokenInvalid
 from passproxy.core.identity import ALIASES, Authentication, Identity
 from passproxy.core.tokens import KeyRing, Purpose
@@ -23,40 +33,101 @@ from passproxy.core.tokens import KeyRing, Purpose
 #: costs its user one signature check.
 REMEMBERED_LIMIT = 20_000
 
-#: Room for the cookie's name and attributes within COOKIE_LIMIT_BYTES.
-TOKEN_BUDGET_BYTES = COOKIE_LIMIT_BYTES - 512
+#: Two characters of each part say how many there are.
+TOKEN_BUDGET_BYTES = SESSION_PARTS_LIMIT * (VALUE_LIMIT_BYTES - 2)
+
+#: What compressed claims may inflate to. Twenty times what fits the cookies at all.
+INFLATED_LIMIT_BYTES = 256 * 1024
 
 #: Of the claims' layout. A token of another version is no session.
-VERSION = 1
+VERSION = 2
+
+#: All sessions, where handles of sessions are listed.
+EVERY_SESSION = "*"
 
 _ATTRIBUTES = frozenset(ALIASES) - {"groups"} | {"user"}
+_CLAIMS = frozenset({"v", "sid", "sub", "idp", "auth_time", "checked", "handles", "iss", "aud", "iat", "exp"})
+
+#: 96 bits name a session among all that ever were, and a session has three or four.
+_HANDLE_CHARACTERS = 16
+
+# A longer token is remembered by its digest, so that large sessions take no memory twice.
+_KEY_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """An identity with its times, in seconds since the epoch. `id` is random and new with each login."""
+    """
+    An identity with its times, in seconds since the epoch. `id` is random and new with each login.
+
+    `checked_at` is when the provider last confirmed it, 0 where it cannot be asked again.
+    `handles` are those under which it can be revoked (`handle_of`), its own among them.
+    """
 
     id: str
     identity: Identity
     issued_at: int
     expires_at: int
+    checked_at: int = 0
+    handles: tuple[str, ...] = ()
 
 
 class Known(NamedTuple):
-    """A session that was opened before, and its identity headers as bytes."""
+    """A session that was opened before, its identity headers as bytes, and when it is to be renewed."""
 
     session: Session
     expires_at: int
     lines: bytes
+    due_at: float = math.inf
+    is_permitted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRules:
+    """
+    What a session is subject to, besides its lifetime.
+
+    `refresh_seconds` None means that none is ever renewed. Sessions that began before `not_before`
+    are over. `permits` says whether somebody may use the application at all.
+    """
+
+    refresh_seconds: int | None = None
+    not_before: int = 0
+    permits: Callable[[Identity], bool] = lambda identity: True
+
+
+def handle_of(name: str) -> str:
+    """What a session is called in lists of revoked ones, by a name that the provider gives it."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode()[:_HANDLE_CHARACTERS]
+
+
+def own_handle(session_id: str) -> str:
+    """The handle of one session, by its own id."""
+    return handle_of(f"session:{session_id}")
 
 
 class Sessions:
-    """All sessions of one origin. `render` makes the identity header lines."""
+    """
+    All sessions of one origin. `render` makes the identity header lines.
 
-    def __init__(self, ring: KeyRing, lifetime_seconds: int, render: Callable[[Session], bytes]) -> None:
+    `revoked` has handles, and for each the time up to which sessions that have it are over; it may
+    change at any time.
+    """
+
+    def __init__(
+        self,
+        ring: KeyRing,
+        lifetime_seconds: int,
+        render: Callable[[Session], bytes],
+        rules: SessionRules = SessionRules(),
+        revoked: Mapping[str, int] | None = None,
+    ) -> None:
         self._ring = ring
         self._lifetime_seconds = lifetime_seconds
+        self._rules = rules
         self._render = render
+        self._revoked: Mapping[str, int] = {} if revoked is None else revoked
         self._known: dict[bytes, Known] = {}
 
     def begin(self, identity: Identity, authentication: Authentication, now: float) -> Session:
@@ -65,26 +136,32 @@ class Sessions:
         expires_at = issued_at + self._lifetime_seconds
         if authentication.expires_at is not None:
             expires_at = min(expires_at, authentication.expires_at)
-        return Session(secrets.token_urlsafe(16), identity, issued_at, expires_at)
+        session_id = secrets.token_urlsafe(16)
+        renewable = authentication.is_renewable and self._rules.refresh_seconds is not None
+        handles = (own_handle(session_id), *map(handle_of, authentication.handles))
+        return Session(session_id, identity, issued_at, expires_at, issued_at if renewable else 0, handles)
+
+    def renewed(self, session: Session, identity: Identity, authentication: Authentication, now: float) -> Session:
+        """The same session with what the provider says now; it ends no later than before."""
+        expires_at = session.expires_at
+        if authentication.expires_at is not None:
+            expires_at = min(expires_at, authentication.expires_at)
+        checked_at = int(now) if authentication.is_renewable else 0
+        return replace(session, identity=identity, expires_at=expires_at, checked_at=checked_at)
 
     def seal(self, session: Session) -> str:
         """
-        The token of a session.
+        The token of a session, compressed when it would not fit one cookie otherwise.
 
         Raises:
-            IdentityTooLarge: it would not fit a cookie; the detail names the largest part.
+            IdentityTooLarge: it would not fit the cookies; the detail names the largest part.
         """
         identity = session.identity
-        claims: dict[str, Any] = {
-            "v": VERSION,
-            "sid": session.id,
-            "sub": identity.subject,
-            "idp": identity.issuer,
-            "auth_time": identity.authenticated_at,
-            "attributes": dict(identity.attributes),
-            "groups": list(identity.groups),
-        }
-        token = self._ring.seal(Purpose.SESSION, claims, issued_at=session.issued_at, expires_at=session.expires_at)
+        content = {"attributes": dict(identity.attributes), "groups": list(identity.groups)}
+        token = self._sealed(session, content)
+        if len(token) > VALUE_LIMIT_BYTES:
+            deflated = zlib.compress(json.dumps(content, ensure_ascii=False).encode(), 9)
+            token = self._sealed(session, {"z": base64.b85encode(deflated).decode()})
         if len(token) > TOKEN_BUDGET_BYTES:
             sizes = {name: len(value.encode()) for name, value in identity.attributes.items()}
             sizes[f"groups ({len(identity.groups)})"] = sum(len(group.encode()) + 3 for group in identity.groups)
@@ -94,6 +171,19 @@ class Sessions:
             )
         return token
 
+    def _sealed(self, session: Session, content: Mapping[str, Any]) -> str:
+        claims = {
+            "v": VERSION,
+            "sid": session.id,
+            "sub": session.identity.subject,
+            "idp": session.identity.issuer,
+            "auth_time": session.identity.authenticated_at,
+            "checked": session.checked_at,
+            "handles": list(session.handles),
+            **content,
+        }
+        return self._ring.seal(Purpose.SESSION, claims, issued_at=session.issued_at, expires_at=session.expires_at)
+
     def open(self, token: bytes, now: float) -> Known:
         """
         The session of a token.
@@ -101,47 +191,77 @@ class Sessions:
         Raises:
             TokenInvalid: it is not a valid session of this origin now.
         """
-        known = self._known.get(token)
+        key = token if len(token) <= _KEY_BYTES else hashlib.sha256(token).digest()
+        known = self._known.get(key)
         if known is None:
-            known = self._opened(token, now)
+            known = self._opened(token, key, now)
         if known.expires_at <= now:
-            self._known.pop(token, None)
+            self._known.pop(key, None)
             raise TokenInvalid("expired")
+        if self._revoked and self._is_revoked(known.session):
+            raise TokenInvalid("revoked")
         return known
 
-    def _opened(self, token: bytes, now: float) -> Known:
+    def _opened(self, token: bytes, key: bytes, now: float) -> Known:
         session = _session_from(self._ring.unseal(Purpose.SESSION, token, now))
-        if session.expires_at - session.issued_at > self._lifetime_seconds:
-            # The configured lifetime was shortened since: the shorter one holds.
-            session = Session(
-                session.id, session.identity, session.issued_at, session.issued_at + self._lifetime_seconds
-            )
-        known = Known(session, session.expires_at, self._render(session))
+        if session.issued_at < self._rules.not_before:
+            raise TokenInvalid("from before session.not_before")
+        # The configured lifetime may have been shortened since: the shorter one holds.
+        expires_at = min(session.expires_at, session.issued_at + self._lifetime_seconds)
+        known = self.known(replace(session, expires_at=expires_at))
         if len(self._known) >= REMEMBERED_LIMIT:
             del self._known[next(iter(self._known))]
-        self._known[token] = known
+        self._known[key] = known
         return known
+
+    def known(self, session: Session) -> Known:
+        """A session that is valid, ready to be served."""
+        refresh = self._rules.refresh_seconds
+        due_at = session.checked_at + refresh if session.checked_at and refresh is not None else math.inf
+        return Known(session, session.expires_at, self._render(session), due_at, self._rules.permits(session.identity))
+
+    def _is_revoked(self, session: Session) -> bool:
+        revoked, issued_at = self._revoked, session.issued_at
+        return any(revoked.get(handle, -1) >= issued_at for handle in (*session.handles, EVERY_SESSION))
 
 
 def _session_from(claims: dict[str, Any]) -> Session:
     """Strict: every claim has its type, none is missing, none is unknown."""
-    expected = {"v", "sid", "sub", "idp", "auth_time", "attributes", "groups", "iss", "aud", "iat", "exp"}
-    attributes, groups = claims.get("attributes"), claims.get("groups")
+    content = {name: claims.pop(name) for name in claims.keys() - _CLAIMS}
+    if content.keys() == {"z"}:
+        content = _inflated(content["z"])
+    attributes, groups, handles = content.get("attributes"), content.get("groups"), claims.get("handles")
     sound = (
-        claims.keys() == expected
+        content.keys() == {"attributes", "groups"}
+        and claims.keys() == _CLAIMS
         and type(claims["v"]) is int
         and claims["v"] == VERSION
         and all(type(claims[name]) is str and claims[name] for name in ("sid", "sub", "idp"))
-        and type(claims["auth_time"]) is int
+        and all(type(claims[name]) is int for name in ("auth_time", "checked"))
         and isinstance(attributes, dict)
         and "user" in attributes
         and all(name in _ATTRIBUTES and type(value) is str and value for name, value in attributes.items())
-        and isinstance(groups, list)
-        and all(type(group) is str and group for group in groups)
+        and _are_texts(groups)
+        and _are_texts(handles)
     )
-    if not sound:
+    if not sound or attributes is None or groups is None or handles is None:
         raise TokenInvalid("claims of another layout")
-    identity = Identity(
-        claims["idp"], claims["sub"], claims["attributes"], tuple(claims["groups"]), claims["auth_time"]
-    )
-    return Session(claims["sid"], identity, claims["iat"], claims["exp"])
+    identity = Identity(claims["idp"], claims["sub"], attributes, tuple(groups), claims["auth_time"])
+    return Session(claims["sid"], identity, claims["iat"], claims["exp"], claims["checked"], tuple(handles))
+
+
+def _are_texts(values: Any) -> bool:
+    return isinstance(values, list) and all(type(value) is str and value for value in values)
+
+
+def _inflated(text: Any) -> dict[str, Any]:
+    """What was compressed; signed by us, and still not trusted with our memory."""
+    try:
+        inflate = zlib.decompressobj()
+        plain = inflate.decompress(base64.b85decode(text), INFLATED_LIMIT_BYTES)
+        content = json.loads(plain) if inflate.eof else None
+    except (ValueError, TypeError, zlib.error, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise TokenInvalid("claims that cannot be inflated")
+    return content

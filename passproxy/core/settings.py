@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from datetime import datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -35,6 +36,30 @@ def duration_seconds(value: Any) -> Any:
         if match := _DURATION.match(value.strip()):
             return int(match[1]) * _UNIT_SECONDS[match[2]]
         raise ValueError("expected a duration such as 30s, 5m, 24h or 7d")
+    return value
+
+
+def _off(value: Any) -> Any:
+    """`off` as None."""
+    return None if isinstance(value, str) and value.strip() == "off" else value
+
+
+def _instant(value: Any) -> Any:
+    """A date and time with its zone, as seconds since the epoch."""
+    if not isinstance(value, str):
+        return value
+    try:
+        instant = datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise ValueError("expected a date and time such as 2026-03-01T08:00:00Z") from None
+    if instant.tzinfo is None:
+        raise ValueError("expected a date and time with its zone, such as 2026-03-01T08:00:00Z")
+    return int(instant.timestamp())
+
+
+def _revocation_store(value: str) -> str:
+    if value not in ("none", "memory") and not re.match(r"file:/[^\x00]", value):
+        raise ValueError("expected none, memory or file:/path/to/file")
     return value
 
 
@@ -285,6 +310,8 @@ class SessionSettings(Section):
     lifetime: Annotated[
         Seconds, Field(ge=SESSION_LIFETIME_BOUNDS_SECONDS[0], le=SESSION_LIFETIME_BOUNDS_SECONDS[1])
     ] = 86400
+    refresh: Annotated[Seconds | None, BeforeValidator(_off), Field(ge=5, le=86400)] = 300
+    not_before: Annotated[int | None, BeforeValidator(_instant)] = None
     keys_file: Text | None = None
     cookie_name: Annotated[str, AfterValidator(_cookie_name)] | None = None
 
@@ -337,6 +364,18 @@ class PassthroughSettings(Section):
     paths: Annotated[tuple[Annotated[PassthroughPath, BeforeValidator(_path_entry)], ...], BeforeValidator(_split)] = ()
 
 
+class AccessSettings(Section):
+    """Who may use the application, beyond having a session."""
+
+    require_any_group: TextList = ()
+
+
+class RevocationSettings(Section):
+    """Where sessions are listed that end before their time."""
+
+    store: Annotated[str, AfterValidator(_revocation_store)] = "memory"
+
+
 class SupportSettings(Section):
     url: Annotated[str, AfterValidator(_support_url)] | None = None
     footer: str = ""
@@ -364,6 +403,8 @@ class Settings(Section):
     identity: IdentitySettings = IdentitySettings()
     headers: HeaderSettings = HeaderSettings()
     passthrough: PassthroughSettings = PassthroughSettings()
+    access: AccessSettings = AccessSettings()
+    revocation: RevocationSettings = RevocationSettings()
     support: SupportSettings = SupportSettings()
     log: LogSettings = LogSettings()
     state_dir: Text | None = None

@@ -32,8 +32,8 @@ from passproxy.core.errors import ConfigError, TokenInvalid
 #: 256 bits: HS256 and AES-256-GCM want as much as their output or key size.
 KEY_BYTES = 32
 
-#: A browser keeps no cookie above 4096 bytes, so a longer token was not ours.
-TOKEN_LIMIT_BYTES = 4096
+#: Four cookies, which is as many as a session is split into; a longer token was not ours.
+TOKEN_LIMIT_BYTES = 4 * 4096
 
 #: Keys in one ring: a newest one, its predecessors within their overlap, and some room.
 RING_LIMIT = 16
@@ -51,6 +51,8 @@ class Purpose(Enum):
 
     SESSION = "pp-session+jwt"
     PENDING = "pp-pending"
+    KEPT = "pp-kept"
+    LOGOUT = "pp-logout"
     LAST_GOOD = "pp-last-good"
 
 

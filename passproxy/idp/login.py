@@ -9,19 +9,24 @@ set and where the browser goes is for endpoints.py.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginError, LoginReplayed
-from passproxy.core.identity import AttributeRules, identity_from
-from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogin, PendingLogins
+from passproxy.core import kept
+from passproxy.core.errors import AccessDenied, CallbackMalformed, IdpUnavailable, LoginError, LoginReplayed
+from passproxy.core.identity import AttributeRules, Authentication, identity_from
+from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogin, PendingLogins, is_login_id
 from passproxy.core.session import Session, Sessions
+from passproxy.core.urls import with_fragment
 from passproxy.idp.base import Callback, IdentityProvider, Proof
 
 #: Login ids remembered as used. At a hundred logins a second this is a quarter of an
 #: hour, their lifetime; beyond it the oldest is forgotten and the provider's own
 #: one-time checks remain.
 USED_LIMIT = 100_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +40,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A new session, its token, and the target that was asked for in the beginning."""
+    """
+    A new session, its token, and the target that was asked for in the beginning.
+
+    `kept` is the value of the cookie beside it, "" for none.
+    """
 
     session: Session
     token: str
+    kept: str
     return_to: str
     expired: list[str]
 
@@ -50,6 +60,7 @@ class Logins:
         self, provider: IdentityProvider, pending: PendingLogins, sessions: Sessions, rules: AttributeRules
     ) -> None:
         self.provider = provider
+        self._ring = pending.ring
         self._pending = pending
         self._sessions = sessions
         self._rules = rules
@@ -74,7 +85,10 @@ class Logins:
         Raises:
             LoginError: the answer is none to a login of this browser, or does not hold.
         """
-        login_id = callback.fields.get(self.provider.login_id_field)
+        login_id = callback.fields.get(self.provider.login_id_field, "")
+        if self.provider.accepts_unsolicited and not is_login_id(login_id):
+            authentication = await self.provider.finish_unsolicited(callback, now)
+            return self._begun(authentication, with_fragment(login_id), [], now)
         if not login_id:
             raise CallbackMalformed(f"no {self.provider.login_id_field}")
         pending = self._pending.find(login_id, cookies, now)
@@ -85,9 +99,7 @@ class Logins:
             # Nothing was decided, so the same answer may be tried again.
             self._used.pop(login_id, None)
             raise
-        identity = identity_from(authentication, self._rules)
-        session = self._sessions.begin(identity, authentication, now)
-        return Finished(session, self._sessions.seal(session), pending.return_to, self.cookies_over(cookies))
+        return self._begun(authentication, pending.return_to, self.cookies_over(cookies), now)
 
     def return_to(self, callback: Callback, cookies: Mapping[bytes, bytes], now: float) -> str:
         """The target of the login that an answer belongs to, "/" when that is not known (any more)."""
@@ -99,6 +111,16 @@ class Logins:
     def cookies_over(self, cookies: Mapping[bytes, bytes]) -> list[str]:
         """The names of the login cookies that a browser need not keep, since all their logins were used here."""
         return self._pending.names_of(self._used, cookies)
+
+    def _begun(self, said: Authentication, return_to: str, expired: list[str], now: float) -> Finished:
+        session = self._sessions.begin(identity_from(said, self._rules), said, now)
+        if not self._sessions.known(session).is_permitted:
+            raise AccessDenied("in none of access.require_any_group")
+        enclosed = kept.enclosed(self._ring, session.id, said.kept)
+        if enclosed is None:
+            _log.warning("session.kept_too_large session=%s it will not be renewed", session.id[:8])
+            session = replace(session, checked_at=0)
+        return Finished(session, self._sessions.seal(session), enclosed or "", return_to, expired)
 
     def _use(self, pending: PendingLogin, now: float) -> None:
         """Each login id once (in this process), before anything is asked of the provider."""

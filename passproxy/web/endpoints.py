@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from passproxy.core.cookies import CookieNames, Crumbs
 from passproxy.core.errors import EndpointUnknown, LoginRequired, PassProxyError
+from passproxy.core.http1 import RequestHead
 from passproxy.core.routing import PREFIX
 from passproxy.core.urls import Origin
 from passproxy.idp.login import Logins
+from passproxy.idp.logout import Logouts
 from passproxy.web.asked import Asked
 from passproxy.web.login import LoginEndpoints
 from passproxy.web.logout import LogoutEndpoints
 from passproxy.web.responses import Field, Pages, Response, as_json, document
+from passproxy.web.session_cookies import SessionCookies
 
 #: Largest body that an endpoint reads: a signed SAML response with a few hundred groups.
 BODY_LIMIT_BYTES = 256 * 1024
@@ -27,12 +30,12 @@ LOGIN_URL = PREFIX + "login"
 class Endpoints:
     """Everything below the reserved prefix."""
 
-    def __init__(self, origin: Origin, names: CookieNames, logins: Logins, pages: Pages) -> None:
+    def __init__(self, origin: Origin, names: CookieNames, logins: Logins, logouts: Logouts, pages: Pages) -> None:
         self._names = names
         self._provider = logins.provider
-        self._pages = pages
         self._login = LoginEndpoints(origin, names, logins, pages)
-        self._logout = LogoutEndpoints(origin, names, pages)
+        self._logout = LogoutEndpoints(origin, names, logouts, pages)
+        self.cookies = SessionCookies(names)
 
     async def serve(self, asked: Asked) -> Response:
         """
@@ -49,7 +52,10 @@ class Endpoints:
             return await self._login.login(asked)
         if asked.endpoint == "logout":
             asked.allow("GET", "POST")
-            return self._logout.logout(asked)
+            return await self._logout.logout(asked)
+        if asked.endpoint in self._provider.logout_paths:
+            asked.allow(*self._provider.logout_paths[asked.endpoint])
+            return await self._logout.notified(asked)
         asked.allow("GET", "HEAD")
         return self._published(asked)
 
@@ -57,9 +63,9 @@ class Endpoints:
         """Send a browser to the identity provider."""
         return await self._login.start(return_target, crumbs, now)
 
-    def without_session(self) -> Field:
-        """Expires the session cookie."""
-        return ("Set-Cookie", self._names.expire(self._names.session))
+    def without_session(self, head: RequestHead) -> list[Field]:
+        """Expires the cookies of a session that came along and is none."""
+        return self.cookies.expire(self._names.crumbs(head.noted.get(b"cookie", [])))
 
     def after_error(self, asked: Asked, error: PassProxyError) -> tuple[Field, ...]:
         """What an error that an endpoint raised does to cookies."""
@@ -69,7 +75,7 @@ class Endpoints:
         if asked.endpoint == "health":
             return document("text/plain; charset=utf-8", b"ok\n")
         if asked.endpoint == "logged-out":
-            return self._pages.page("logged_out.html")
+            return self._logout.logged_out(asked)
         if asked.endpoint == "userinfo":
             return _userinfo(asked)
         published = self._provider.documents().get(asked.endpoint)

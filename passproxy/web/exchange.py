@@ -20,9 +20,13 @@ _REPEATABLE = frozenset({b"GET", b"HEAD", b"OPTIONS"})
 
 
 class Exchange:
-    """One request on its way to the application, and who waits for the answer."""
+    """
+    One request on its way to the application, and who waits for the answer.
 
-    __slots__ = ("client", "head", "is_retried", "session_ends_at", "upgrade", "wire")
+    `cookies` are Set-Cookie fields of ours that go along with the answer.
+    """
+
+    __slots__ = ("client", "cookies", "head", "is_retried", "session_ends_at", "upgrade", "wire")
 
     def __init__(
         self, client: ClientConnection, head: RequestHead, wire: bytes, upgrade: Upgrade | None, session_ends_at: int
@@ -33,6 +37,7 @@ class Exchange:
         self.upgrade = upgrade
         self.session_ends_at = session_ends_at
         self.is_retried = False
+        self.cookies: tuple[tuple[str, str], ...] = ()
 
     @property
     def is_repeatable(self) -> bool:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
-from passproxy.core.decision import Decider, Forward, Refuse, Serve, StartLogin
+from passproxy.core.decision import Decider, Decision, Forward, Refuse, Renew, Serve, StartLogin
 from passproxy.core.errors import (
     EndpointUnknown,
     LoginError,
@@ -30,6 +30,7 @@ from passproxy.core.forwarded import Forwarded
 from passproxy.core.headers import outgoing, request_names
 from passproxy.core.http1 import RequestHead
 from passproxy.core.urls import Origin
+from passproxy.idp.renewal import Ended, Renewals, Renewed
 from passproxy.web import log
 from passproxy.web.asked import Asked
 from passproxy.web.connection import ClientConnection
@@ -49,6 +50,7 @@ class Parts:
     decider: Decider
     forwarded: Forwarded
     endpoints: Endpoints
+    renewals: Renewals
     pages: Pages
     pool: UpstreamPool
     watch: Watch
@@ -69,25 +71,53 @@ class Gateway:
         """Perform what was decided about a request."""
         try:
             now = self._parts.clock()
-            decision = self._parts.decider.decide(head, now)
-            match decision:
-                case Forward():
-                    self._forward(head, client, decision)
-                case Serve():
-                    self._serve(head, client, decision, now)
-                case StartLogin():
-                    self._spawn(self._start_login(head, client, decision, now), "start a login")
-                case Refuse():
-                    self._respond(decision.error, head, client, decision.rejected)
-                case _:
-                    assert_never(decision)
+            self._perform(self._parts.decider.decide(head, now), head, client, now)
         except Exception as error:
             # Whatever it was, it is not a permission.
             self._unexpected(error, head, client)
 
+    def _perform(
+        self, decision: Decision, head: RequestHead, client: ClientConnection, now: float, fields: Iterable[Field] = ()
+    ) -> None:
+        """`fields` are those of a session that was renewed, for whatever answer there will be."""
+        match decision:
+            case Forward():
+                self._forward(head, client, decision, fields)
+            case Renew():
+                self._spawn(self._renew(head, client, decision, now), "renew a session")
+            case Serve():
+                self._serve(head, client, decision, now)
+            case StartLogin():
+                self._spawn(self._start_login(head, client, decision, now), "start a login")
+            case Refuse():
+                self._respond(decision.error, head, client, decision.rejected, fields=tuple(fields))
+            case _:
+                assert_never(decision)
+
+    # Renew.
+
+    async def _renew(self, head: RequestHead, client: ClientConnection, decision: Renew, now: float) -> None:
+        parts, session, crumbs = self._parts, decision.session, decision.crumbs
+        fields: list[Field] = []
+        try:
+            outcome = await parts.renewals.outcome(session.session, parts.endpoints.cookies.kept(crumbs), now)
+            if client.is_lost:
+                return
+            if isinstance(outcome, Ended):
+                self._perform(parts.decider.without(head, decision, outcome.reason), head, client, now)
+                return
+            if isinstance(outcome, Renewed):
+                session = outcome.session
+                fields = parts.endpoints.cookies.set(session.session, outcome.token, outcome.kept, crumbs, now)
+            self._perform(parts.decider.forward(session, crumbs, decision.upgrade), head, client, now, fields)
+        except Exception as error:
+            self._unexpected(error, head, client)
+
     # Forward.
 
-    def _forward(self, head: RequestHead, client: ClientConnection, decision: Forward) -> None:
+    def _forward(
+        self, head: RequestHead, client: ClientConnection, decision: Forward, fields: Iterable[Field] = ()
+    ) -> None:
         parts, session, upgrade = self._parts, decision.session, decision.upgrade
         wire = outgoing(
             head,
@@ -97,7 +127,10 @@ class Gateway:
             forwarded=parts.forwarded.lines(client.peer, head.noted.get(b"x-forwarded-for")),
             connection=b"" if upgrade is None else upgrade.lines,
         )
-        self._send(Exchange(client, head, wire, upgrade, 0 if session is None else session.expires_at))
+        exchange = Exchange(client, head, wire, upgrade, 0 if session is None else session.expires_at)
+        if fields:
+            exchange.cookies = tuple(fields)
+        self._send(exchange)
 
     def _send(self, exchange: Exchange) -> None:
         upstream = self._parts.pool.take(exchange)
@@ -122,7 +155,7 @@ class Gateway:
     # What upstream connections report.
 
     def upstream_failed(self, exchange: Exchange, error: UpstreamError) -> None:
-        self._respond(error, exchange.head, exchange.client, None)
+        self._respond(error, exchange.head, exchange.client, None, fields=exchange.cookies)
 
     def upstream_truncated(self, exchange: Exchange, reason: str) -> None:
         log.event("warning", "upstream.truncated", client=exchange.client.peer, detail=reason)
@@ -181,7 +214,7 @@ class Gateway:
         else:
             if decision.rejected is not None:
                 log.event("info", "session.rejected", client=self._address(head, client), reason=decision.rejected)
-                response = response.with_fields((self._parts.endpoints.without_session(),))
+                response = response.with_fields(self._parts.endpoints.without_session(head))
             client.respond(response)
 
     # Refusals.
@@ -219,8 +252,8 @@ class Gateway:
         more = {"login_url": self._parts.origin.url(LOGIN_URL)} if isinstance(error, LoginRequired) else {}
         retry_url = "/" if retry_url is None and isinstance(error, (LoginError, EndpointUnknown)) else retry_url
         response = self._parts.pages.error(error, request_id, html=html, retry_url=retry_url, **more)
-        if rejected is not None:
-            fields = (*fields, self._parts.endpoints.without_session())
+        if rejected is not None and head is not None:
+            fields = (*fields, *self._parts.endpoints.without_session(head))
         response = response.with_fields(fields)
         # What follows a refused upgrade may be meant for the other protocol.
         closes = isinstance(error, RequestMalformed) or (head is not None and b"upgrade" in head.noted)

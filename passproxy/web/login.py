@@ -11,6 +11,7 @@ import contextlib
 
 from passproxy.core.cookies import CookieNames, Crumbs, SameSite
 from passproxy.core.errors import (
+    AccessDenied,
     CallbackMalformed,
     LoginError,
     LoginExpired,
@@ -23,10 +24,11 @@ from passproxy.core.pending import LOGIN_LIMIT_SECONDS
 from passproxy.core.routing import endpoint
 from passproxy.core.urls import Origin, with_fragment
 from passproxy.idp.base import Callback
-from passproxy.idp.login import Finished, Logins, Started
+from passproxy.idp.login import Logins, Started
 from passproxy.web import log
 from passproxy.web.asked import Asked
 from passproxy.web.responses import Field, Pages, Response, redirect
+from passproxy.web.session_cookies import SessionCookies
 
 
 class LoginEndpoints:
@@ -35,6 +37,7 @@ class LoginEndpoints:
     def __init__(self, origin: Origin, names: CookieNames, logins: Logins, pages: Pages) -> None:
         self._origin = origin
         self._names = names
+        self._cookies = SessionCookies(names)
         self._logins = logins
         self._pages = pages
         # A cross-site POST brings no Lax cookie; a plain redirect does.
@@ -73,12 +76,15 @@ class LoginEndpoints:
         )
         target = self._origin.url(self._landing(finished.return_to))
         return redirect(target).with_fields(
-            (*self._session_cookies(finished, asked.now), *map(self._expired, finished.expired))
+            (
+                *self._cookies.set(session, finished.token, finished.kept, asked.crumbs, asked.now),
+                *map(self._expired, finished.expired),
+            )
         )
 
     def after_error(self, asked: Asked, error: PassProxyError) -> tuple[Field, ...]:
         """A login that was refused is over: its cookie goes, unless the same answer may be tried again."""
-        if asked.endpoint != self._logins.provider.callback_path or not isinstance(error, LoginError):
+        if asked.endpoint != self._logins.provider.callback_path or not isinstance(error, (LoginError, AccessDenied)):
             return ()
         return tuple(map(self._expired, self._logins.cookies_over(asked.crumbs.logins)))
 
@@ -87,10 +93,6 @@ class LoginEndpoints:
         safe = with_fragment(target)
         path = safe.partition("#")[0].partition("?")[0]
         return "/" if endpoint(path.encode()) is not None else safe
-
-    def _session_cookies(self, finished: Finished, now: float) -> list[Field]:
-        remaining = max(finished.session.expires_at - int(now), 1)
-        return [("Set-Cookie", self._names.set(self._names.session, finished.token, max_age=remaining))]
 
     def _login_cookies(self, started: Started) -> list[Field]:
         age = LOGIN_LIMIT_SECONDS

@@ -1,37 +1,48 @@
 """
-The endpoints at which sessions end.
+The endpoints at which sessions end: ours first, then the provider's, and what the provider says of others.
 
-Our own session ends first, whatever else can be ended. Who may end whose is decided here by
-where the request comes from; what the identity provider says is verified by its adapter.
+Who may end whose is decided here by where the request comes from; what the identity provider says
+is verified by its adapter, and done by idp/logout.py.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+from urllib.parse import urlsplit
+
 from passproxy.core.cookies import CookieNames
 from passproxy.core.routing import PREFIX
 from passproxy.core.urls import Origin
+from passproxy.idp.base import Departure, LogoutNotice, Message
+from passproxy.idp.logout import Logouts
 from passproxy.web import log
 from passproxy.web.asked import Asked
-from passproxy.web.responses import Pages, Response, redirect
+from passproxy.web.responses import Field, Pages, Response, document, redirect
+from passproxy.web.session_cookies import SessionCookies
+
+_LOGGED_OUT = PREFIX + "logged-out"
 
 
 class LogoutEndpoints:
-    """`logout`."""
+    """`logout`, `logged-out`, and where the provider's messages about sessions arrive."""
 
-    def __init__(self, origin: Origin, names: CookieNames, pages: Pages) -> None:
+    def __init__(self, origin: Origin, names: CookieNames, logouts: Logouts, pages: Pages) -> None:
         self._origin = origin
-        self._names = names
+        self._cookies = SessionCookies(names)
+        self._logouts = logouts
         self._pages = pages
 
-    def logout(self, asked: Asked) -> Response:
+    async def logout(self, asked: Asked) -> Response:
         """At once when the person asked for it here; a link on another site gets a page to confirm."""
         site, origin = asked.head.value(b"sec-fetch-site"), asked.head.value(b"origin")
         own = site in (b"same-origin", b"none") if site is not None else origin == str(self._origin).encode()
         if not own:
             # The form must carry its origin, for browsers without Fetch Metadata.
             return self._pages.page("logout_confirm.html", form=True).with_fields((("Referrer-Policy", "same-origin"),))
+        departure = None
         if asked.session is not None:
             session = asked.session.session
+            departure = await self._logouts.end(session, self._cookies.kept(asked.crumbs), asked.now)
             log.event(
                 "info",
                 "auth.logout",
@@ -39,5 +50,39 @@ class LogoutEndpoints:
                 client=asked.client,
                 session=session.id[:8],
             )
-        expired = ("Set-Cookie", self._names.expire(self._names.session))
-        return redirect(PREFIX + "logged-out").with_fields((expired,))
+        return self._sent_on(departure).with_fields(self._cookies.expire(asked.crumbs))
+
+    def logged_out(self, asked: Asked) -> Response:
+        return self._pages.page("logged_out.html", is_complete=asked.query != b"incomplete")
+
+    async def notified(self, asked: Asked) -> Response:
+        """A message of the provider: our answer to it, if there is one to take along."""
+        method: Literal["GET", "POST"] = "POST" if asked.head.method == b"POST" else "GET"
+        message = Message(asked.endpoint, method, asked.raw_fields(), asked.fields())
+        session = None if asked.session is None else asked.session.session
+        notice = await self._logouts.notified(message, session, asked.now)
+        if notice.said.handles:
+            log.event("info", "auth.logout_notified", client=asked.client, endpoint=asked.endpoint)
+        expired = self._cookies.expire(asked.crumbs) if notice.ends_this_session else ()
+        return self._answer(notice.said).with_fields(expired)
+
+    def _answer(self, said: LogoutNotice) -> Response:
+        if said.departure is not None:
+            return self._sent_on(said.departure)
+        if not said.handles:
+            return redirect(_LOGGED_OUT if said.is_complete else f"{_LOGGED_OUT}?incomplete")
+        response = document("text/plain; charset=utf-8", b"")
+        return response if said.framed_by is None else response.with_fields(_framed(said.framed_by))
+
+    def _sent_on(self, departure: Departure | None) -> Response:
+        if departure is None:
+            return redirect(_LOGGED_OUT)
+        if not departure.fields:
+            return redirect(departure.url)
+        parts = urlsplit(departure.url)
+        return self._pages.post(departure.url, departure.fields, f"{parts.scheme}://{parts.netloc}")
+
+
+def _framed(origin: str) -> tuple[Field, ...]:
+    """A page of the provider loads this one in a frame, to end the session; nothing is shown in it."""
+    return (("Content-Security-Policy", f"default-src 'none'; frame-ancestors {origin}"),)

@@ -120,10 +120,10 @@ class Pages:
         self._templates = {name: environment.get_template(name) for name in sources if name.endswith(".html")}
         self._look = {"domain": look.domain, "support_url": look.support_url, "footer": look.footer}
         # The one style element is allowed by its hash; nothing else is allowed at all.
-        probe = self._templates["logged_out.html"].render(**self._look)
+        probe = self._templates["logged_out.html"].render(**self._look, is_complete=True)
         style = probe.partition("<style>")[2].partition("</style>")[0]
-        digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-        self._policy = f"default-src 'none'; style-src 'sha256-{digest}'; frame-ancestors 'none'; base-uri 'none'"
+        self._policy = f"default-src 'none'; style-src '{_source_hash(style)}'; frame-ancestors 'none'; base-uri 'none'"
+        self._scripts = {name: source for name, source in sources.items() if name.endswith(".js")}
 
     def page(self, template: str, *, status: int = 200, form: bool = False, **values: object) -> Response:
         """A page; `form` says that it may post to ourselves."""
@@ -131,6 +131,12 @@ class Pages:
         policy = self._policy + ("; form-action 'self'" if form else "; form-action 'none'")
         response = document("text/html; charset=utf-8", text.encode(), status=status)
         return response.with_fields((("Content-Security-Policy", policy), ("X-Frame-Options", "DENY")))
+
+    def post(self, url: str, fields: Mapping[str, str], origin: str) -> Response:
+        """A page that posts a form to another origin by itself, or by its button where no script runs."""
+        response = self.page("post.html", url=url, fields=fields)
+        policy = f"{self._policy}; script-src '{_source_hash(self._scripts['post.js'])}'; form-action {origin}"
+        return response.with_fields((("Content-Security-Policy", policy),))
 
     def error(
         self, error: PassProxyError, request_id: str, *, html: bool, retry_url: str | None, **more: object
@@ -149,6 +155,11 @@ class Pages:
             problem = {"type": "about:blank", "status": error.status, "detail": error.sentence, **face, **more}
             response = as_json(problem, status=error.status, content_type="application/problem+json")
         return response.with_fields(_fields_of(error))
+
+
+def _source_hash(source: str) -> str:
+    """How a Content-Security-Policy names one style or script."""
+    return f"sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()}"
 
 
 def _fields_of(error: PassProxyError) -> tuple[Field, ...]:

@@ -243,7 +243,8 @@ class UpstreamConnection(asyncio.Protocol):
             raise UpstreamMalformed("a 101 that nobody asked for, or for another protocol")
         self._exchange = None
         self._pool.watch.watched.discard(self)
-        lines = (STATUS_LINES[101], *(line + b"\r\n" for line in self._lines(answer)), exchange.upgrade.lines)
+        passed = self._with_cookies(exchange, self._lines(answer))
+        lines = (STATUS_LINES[101], *(line + b"\r\n" for line in passed), exchange.upgrade.lines)
         if exchange.upgrade.accept is not None:
             lines += (b"Sec-WebSocket-Accept: " + exchange.upgrade.accept + b"\r\n",)
         self._owner.upstream_switches(exchange, b"".join(lines) + b"\r\n", rest, self.transport)
@@ -260,6 +261,15 @@ class UpstreamConnection(asyncio.Protocol):
             if line[:11].lower() != b"set-cookie:" or not is_set_by(line[11:].strip(b" \t"))
         ]
 
+    @staticmethod
+    def _with_cookies(exchange: Exchange, lines: list[bytes]) -> list[bytes]:
+        """With cookies of ours; then nothing on the way may keep the answer (CK-14)."""
+        if not exchange.cookies:
+            return lines
+        left = [line for line in lines if not line.lower().startswith((b"cache-control:", b"expires:", b"pragma:"))]
+        ours = (f"{name}: {value}".encode("latin-1") for name, value in exchange.cookies)
+        return [*left, *ours, b"Cache-Control: no-store"]
+
     def _begin_answer(self, exchange: Exchange, answer: AnswerHead, rest: bytes) -> None:
         client = exchange.client
         framing, keeps = b"", client.keeps_alive and exchange.upgrade is None
@@ -271,6 +281,8 @@ class UpstreamConnection(asyncio.Protocol):
         if not keeps:
             framing += b"Connection: close\r\n"
         lines = self._lines(answer)
+        if exchange.cookies:
+            lines = self._with_cookies(exchange, lines)
         parts = [STATUS_LINES[answer.status], b"\r\n".join(lines), b"\r\n" if lines else b"", framing, b"\r\n"]
         self._answer = answer
         self._keeps_client = keeps

@@ -6,7 +6,15 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from passproxy.core.cookies import COOKIE_LIMIT_BYTES, LOGIN_COOKIES_LIMIT_BYTES, NO_CRUMBS, cookie_names
+from passproxy.core.cookies import (
+    COOKIE_LIMIT_BYTES,
+    LOGIN_COOKIES_LIMIT_BYTES,
+    NO_CRUMBS,
+    SESSION_PARTS_LIMIT,
+    VALUE_LIMIT_BYTES,
+    Crumbs,
+    cookie_names,
+)
 from passproxy.core.urls import Origin
 from tests.core.given import NAMES, ORIGIN, examples
 
@@ -158,3 +166,40 @@ def test_the_budgets_leave_room_in_what_browsers_and_servers_take():
 )
 def test_a_cookie_that_the_application_sets_is_ours_or_not(value, is_ours):
     assert NAMES.is_set_by(value) is is_ours
+
+
+def crumbs_of(cookies: dict[str, str], *more: str) -> Crumbs:
+    return NAMES.crumbs(["; ".join([*(f"{n}={v}" for n, v in cookies.items()), *more]).encode()])
+
+
+@examples(40)
+@given(st.integers(1, SESSION_PARTS_LIMIT * (VALUE_LIMIT_BYTES - 2)))
+def test_ck_06_a_token_comes_back_from_its_cookies_whatever_its_length(length):
+    token = ("eyJ" + "".join(chr(ord("a") + n % 23) for n in range(length)))[:length]
+    parts = NAMES.parts(token)
+    assert all(len(value) <= VALUE_LIMIT_BYTES for value in parts.values())
+    assert (len(parts) == 1) == (length <= VALUE_LIMIT_BYTES)
+    crumbs = crumbs_of(parts, "mine=1")
+    assert NAMES.token(crumbs) == token.encode()
+    assert [one.strip() for one in crumbs.others] == [b"mine=1"]
+
+
+@pytest.mark.parametrize(
+    "value", ["1~x", "0~x", "5~x", "9~x", "~x", "a~x", "2~x", "3~x", "4~x", "-~x", "99999999~x", "2~", "3~x~y"]
+)
+def test_ck_06_a_count_that_is_not_true_is_no_session(value):
+    session = NAMES.session
+    assert NAMES.token(crumbs_of({session: value})) in (None, value.encode())
+    if value[1:2] == "~":
+        assert NAMES.token(crumbs_of({session: value})) is None
+    # A part that comes twice is none.
+    assert NAMES.token(crumbs_of({session: "2~a", f"{session}-2": "b"}, f"{session}-2=c")) is None
+    assert NAMES.token(crumbs_of({session: "2~a", f"{session}-2": "b"})) == b"ab"
+
+
+def test_what_is_left_of_a_larger_session_goes_with_the_smaller_one_that_replaces_it():
+    session = NAMES.session
+    crumbs = crumbs_of({session: "3~a", f"{session}-2": "b", f"{session}-3": "c", f"{session}-idp": "k"}, "mine=1")
+    assert NAMES.over(crumbs) == [session, f"{session}-idp", f"{session}-2", f"{session}-3"]
+    assert NAMES.over(crumbs, {session: "x", f"{session}-2": "y"}) == [f"{session}-idp", f"{session}-3"]
+    assert NAMES.over(NO_CRUMBS) == []

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import math
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -11,9 +15,18 @@ from hypothesis import strategies as st
 from passproxy.core import session as module
 from passproxy.core.errors import IdentityTooLarge, TokenInvalid
 from passproxy.core.identity import ALIASES, Identity
-from passproxy.core.session import TOKEN_BUDGET_BYTES, Session, Sessions
+from passproxy.core.session import (
+    EVERY_SESSION,
+    INFLATED_LIMIT_BYTES,
+    VERSION,
+    Session,
+    SessionRules,
+    Sessions,
+    handle_of,
+    own_handle,
+)
 from passproxy.core.tokens import KeyRing, Purpose
-from tests.core.given import ALICE, KEY, NOW, RING, SAID_OF_ALICE, examples
+from tests.core.given import ALICE, KEY, NAMES, NOW, RING, SAID_OF_ALICE, examples
 
 LIFETIME = 3600
 
@@ -124,34 +137,158 @@ def test_a_session_of_another_origin_does_not_open():
         sessions().open(other.seal(other.begin(ALICE, SAID_OF_ALICE, NOW)).encode(), NOW)
 
 
-def test_what_does_not_fit_a_cookie_is_refused_by_the_name_of_its_largest_part():
+def names_of_groups(count: int) -> tuple[str, ...]:
+    """Different from each other and from anything that compresses well."""
+    return tuple(hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(count))
+
+
+def test_what_does_not_fit_the_cookies_is_refused_by_the_name_of_its_largest_part():
     store = sessions()
-    many = replace(ALICE, groups=tuple(f"secret-group-{number}" for number in range(300)))
+    many = replace(ALICE, groups=names_of_groups(700))
     with pytest.raises(IdentityTooLarge) as refusal:
         store.seal(store.begin(many, SAID_OF_ALICE, NOW))
-    assert "groups (300)" in refusal.value.detail
-    assert "secret-group" not in refusal.value.detail
-    long = replace(ALICE, attributes={"user": "alice", "dn": "x" * 4000})
+    assert "groups (700)" in refusal.value.detail
+    assert many.groups[0] not in refusal.value.detail
+    long = replace(ALICE, attributes={"user": "alice", "dn": "".join(names_of_groups(800))})
     with pytest.raises(IdentityTooLarge) as refusal:
         store.seal(store.begin(long, SAID_OF_ALICE, NOW))
     assert "dn" in refusal.value.detail
 
 
-def test_what_fits_its_budget_is_sealed():
+@pytest.mark.parametrize(
+    ("count", "cookies", "is_compressed"),
+    [(20, 1, False), (60, 1, False), (80, 1, True), (150, 2, True), (340, 4, True)],
+)
+def test_a_larger_session_is_compressed_and_then_takes_several_cookies(count, cookies, is_compressed):
     store = sessions()
-    large = replace(ALICE, groups=tuple(f"group-{number}" for number in range(120)))
-    assert 1500 < len(store.seal(store.begin(large, SAID_OF_ALICE, NOW))) <= TOKEN_BUDGET_BYTES
+    large = replace(ALICE, groups=names_of_groups(count))
+    token = store.seal(store.begin(large, SAID_OF_ALICE, NOW))
+    assert len(NAMES.parts(token)) == cookies
+    assert (b'"z"' in base64.urlsafe_b64decode(token.split(".")[1] + "==")) == is_compressed
+    assert sessions().open(token.encode(), NOW).session.identity.groups == large.groups
+
+
+CLAIMS = {
+    "v": VERSION, "sid": "id", "sub": "s", "idp": "i", "auth_time": NOW, "checked": 0, "handles": [],
+    "attributes": {"user": "alice"}, "groups": [],
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    "changes", [{"v": 2}, {"groups": "staff"}, {"attributes": {"email": "a@b"}}, {"extra": 1}, {"sub": ""}]
+    "changes",
+    [
+        {"v": 1},
+        {"groups": "staff"},
+        {"attributes": {"email": "a@b"}},
+        {"extra": 1},
+        {"sub": ""},
+        {"checked": True},
+        {"handles": "x"},
+        {"z": "x"},
+    ],
 )
 def test_claims_of_another_layout_are_no_session(changes):
-    claims = {
-        "v": 1, "sid": "id", "sub": "s", "idp": "i", "auth_time": NOW, "attributes": {"user": "alice"}, "groups": [],
-    }  # fmt: skip
-    good = RING.seal(Purpose.SESSION, claims, issued_at=NOW, expires_at=NOW + 60)
+    good = RING.seal(Purpose.SESSION, CLAIMS, issued_at=NOW, expires_at=NOW + 60)
     assert sessions().open(good.encode(), NOW).session.identity.subject == "s"
-    other = RING.seal(Purpose.SESSION, {**claims, **changes}, issued_at=NOW, expires_at=NOW + 60)
+    other = RING.seal(Purpose.SESSION, {**CLAIMS, **changes}, issued_at=NOW, expires_at=NOW + 60)
     with pytest.raises(TokenInvalid):
         sessions().open(other.encode(), NOW)
+
+
+def compressed(content: bytes) -> str:
+    return base64.b85encode(zlib.compress(content)).decode()
+
+
+@pytest.mark.parametrize(
+    "z",
+    [
+        1,
+        "",
+        "\u00e4",
+        "not base85 ~~~ ",
+        base64.b85encode(b"not deflated").decode(),
+        compressed(b"[]"),
+        compressed(b"{}"),
+        compressed(b'{"attributes": {"user": "alice"}, "groups": [], "more": 1}'),
+        compressed(b"[" * 100_000),
+        base64.b85encode(zlib.compress(b'{"attributes": {"user": "alice"}, "groups": []}')[:-6]).decode(),
+        compressed(b'{"attributes": {"user": "alice"}, "groups": ["' + b"g" * INFLATED_LIMIT_BYTES + b'"]}'),
+    ],
+)
+def test_ck_06_compressed_claims_inflate_to_a_session_or_to_none(z):
+    claims = {name: value for name, value in CLAIMS.items() if name not in ("attributes", "groups")}
+    good = compressed(b'{"attributes": {"user": "alice"}, "groups": []}')
+    token = RING.seal(Purpose.SESSION, {**claims, "z": good}, issued_at=NOW, expires_at=NOW + 60)
+    assert sessions().open(token.encode(), NOW).session.identity.attributes == {"user": "alice"}
+    token = RING.seal(Purpose.SESSION, {**claims, "z": z}, issued_at=NOW, expires_at=NOW + 60)
+    with pytest.raises(TokenInvalid):
+        sessions().open(token.encode(), NOW)
+
+
+def renewable(at: int = NOW) -> Session:
+    said = replace(SAID_OF_ALICE, kept=b"x", is_renewable=True, handles=("sid:1",))
+    return Sessions(RING, LIFETIME, Rendered(), SessionRules(refresh_seconds=300)).begin(ALICE, said, at)
+
+
+def test_a_session_that_can_be_renewed_says_when_it_is_due():
+    rules = SessionRules(refresh_seconds=300)
+    store = Sessions(RING, LIFETIME, Rendered(), rules)
+    assert store.open(store.seal(renewable()).encode(), NOW).due_at == NOW + 300
+    plain = store.begin(ALICE, SAID_OF_ALICE, NOW)
+    assert store.open(store.seal(plain).encode(), NOW).due_at == math.inf
+    assert sessions().known(renewable()).due_at == math.inf
+
+
+def test_jwt_19_no_renewal_makes_a_session_outlive_its_lifetime():
+    store = Sessions(RING, LIFETIME, Rendered(), SessionRules(refresh_seconds=60))
+    session = first = renewable()
+    said = replace(SAID_OF_ALICE, kept=b"x", is_renewable=True)
+    for now in range(NOW + 60, NOW + LIFETIME, 60):
+        session = store.renewed(session, replace(ALICE, groups=(str(now),)), said, now)
+    assert (session.id, session.issued_at, session.expires_at) == (first.id, NOW, NOW + LIFETIME)
+    assert (session.checked_at, session.identity.groups) == (NOW + LIFETIME - 60, (str(NOW + LIFETIME - 60),))
+    token = store.seal(session).encode()
+    store.open(token, NOW + LIFETIME - 1)
+    for fresh in (store, Sessions(RING, LIFETIME, Rendered())):
+        with pytest.raises(TokenInvalid):
+            fresh.open(token, NOW + LIFETIME)
+
+
+def test_a_renewed_session_ends_when_the_provider_says_if_that_is_sooner():
+    store = Sessions(RING, LIFETIME, Rendered())
+    sooner = replace(SAID_OF_ALICE, expires_at=NOW + 100)
+    assert store.renewed(renewable(), ALICE, sooner, NOW + 50).expires_at == NOW + 100
+    later = replace(SAID_OF_ALICE, expires_at=NOW + 10**6)
+    assert store.renewed(renewable(), ALICE, later, NOW + 50).expires_at == NOW + LIFETIME
+
+
+def test_jwt_14_sessions_from_before_a_configured_time_are_over():
+    store = sessions()
+    token = store.seal(store.begin(ALICE, SAID_OF_ALICE, NOW)).encode()
+    assert Sessions(RING, LIFETIME, Rendered(), SessionRules(not_before=NOW)).open(token, NOW)
+    with pytest.raises(TokenInvalid):
+        Sessions(RING, LIFETIME, Rendered(), SessionRules(not_before=NOW + 1)).open(token, NOW + 5)
+
+
+@pytest.mark.parametrize("handle", [handle_of("sid:1"), EVERY_SESSION, "own"])
+def test_what_is_revoked_opens_no_more_though_it_was_remembered(handle):
+    revoked: dict[str, int] = {}
+    store = Sessions(RING, LIFETIME, Rendered(), revoked=revoked)
+    session = renewable(NOW)
+    token = store.seal(session).encode()
+    store.open(token, NOW)
+    handle = own_handle(session.id) if handle == "own" else handle
+    revoked |= {"another": NOW + 1, handle: NOW - 1}  # what began later is not meant
+    store.open(token, NOW)
+    revoked[handle] = NOW
+    for fresh in (store, Sessions(RING, LIFETIME, Rendered(), revoked=revoked)):
+        with pytest.raises(TokenInvalid):
+            fresh.open(token, NOW)
+
+
+def test_lf_22_whether_somebody_may_use_the_application_is_judged_when_the_token_is_opened():
+    store = sessions()
+    token = store.seal(store.begin(ALICE, SAID_OF_ALICE, NOW)).encode()
+    assert store.open(token, NOW).is_permitted
+    stricter = Sessions(RING, LIFETIME, Rendered(), SessionRules(permits=lambda identity: "board" in identity.groups))
+    assert not stricter.open(token, NOW).is_permitted

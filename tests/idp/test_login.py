@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Literal
 
 import pytest
 
 from passproxy.core.errors import (
+    AccessDenied,
     CallbackMalformed,
     IdentityIncomplete,
     IdpUnavailable,
@@ -19,41 +18,14 @@ from passproxy.core.errors import (
     LoginUnknown,
 )
 from passproxy.core.identity import AttributeRules, Authentication
+from passproxy.core.kept import disclosed
 from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogins
-from passproxy.core.session import Sessions
+from passproxy.core.session import SessionRules, Sessions
 from passproxy.idp import login as module
-from passproxy.idp.base import Callback, Document, IdentityProvider, Proof
+from passproxy.idp.base import Callback, IdentityProvider, Proof
 from passproxy.idp.login import Finished, Logins, Started
 from tests.core.given import NAMES, NOW, RING
-
-
-class Desk:
-    """An identity provider that believes whoever brings the word that it gave out, and notes who asked."""
-
-    callback_method: Literal["GET", "POST"] = "GET"
-    callback_path = "desk/callback"
-    login_id_field = "state"
-
-    def __init__(self) -> None:
-        self.asked: list[str] = []
-        self.answers: list[Authentication | LoginError] = []
-
-    async def start(self, login_id: str, proof: Proof, now: float) -> str:
-        return f"https://idp.example.com/?state={login_id}&word={proof.derive('word')}"
-
-    async def finish(self, callback: Callback, proof: Proof, now: float) -> Authentication:
-        self.asked.append(callback.fields["state"])
-        if self.answers and isinstance(answer := self.answers.pop(0), LoginError):
-            raise answer
-        if callback.fields.get("word") != proof.derive("word"):
-            raise LoginError("another word")
-        return Authentication("https://idp.example.com", "s-1", {"uid": ("alice",)}, int(now))
-
-    def documents(self) -> Mapping[str, Document]:
-        return {}
-
-    async def run(self) -> None:
-        await asyncio.sleep(0)
+from tests.idp.desk import Desk, said
 
 
 class Visitor:
@@ -84,7 +56,9 @@ def desk() -> Desk:
 
 
 def logins_at(desk: IdentityProvider) -> Logins:
-    return Logins(desk, PendingLogins(RING, NAMES), Sessions(RING, 3600, lambda session: b""), AttributeRules())
+    return Logins(
+        desk, PendingLogins(RING, NAMES), Sessions(RING, 3600, lambda session: b"", SessionRules(300)), AttributeRules()
+    )
 
 
 @pytest.fixture
@@ -245,3 +219,47 @@ def test_a_proof_gives_each_purpose_something_else():
     assert proof.derive("nonce") == Proof(b"s" * 16).derive("nonce")
     assert len({proof.derive("nonce"), proof.derive("verifier"), replace(proof, secret=b"t" * 16).derive("nonce")}) == 3
     assert len(proof.derive("nonce")) == 43
+
+
+async def test_what_the_adapter_kept_is_enclosed_beside_the_session(visitor, desk):
+    desk.answers = [said(b"for later")]
+    finished = await visitor.finish(await visitor.start())
+    assert disclosed(RING, finished.session.id, finished.kept.encode()) == b"for later"
+    assert "for later" not in finished.kept
+    desk.answers = [said(b"x" * 4000)]
+    too_large = await visitor.finish(await visitor.start())
+    assert (too_large.kept, too_large.session.checked_at) == ("", 0)
+
+
+async def test_somebody_in_none_of_the_required_groups_gets_no_session(desk):
+    rules = SessionRules(permits=lambda identity: "staff" in identity.groups)
+    sessions = Sessions(RING, 3600, lambda session: b"", rules)
+    visitor = Visitor(Logins(desk, PendingLogins(RING, NAMES), sessions, AttributeRules()))
+    started = await visitor.start()
+    desk.answers = [said(groups=("guests",)), said(groups=("staff",))]
+    with pytest.raises(AccessDenied):
+        await visitor.finish(started)
+    assert (await visitor.finish(await visitor.start())).session.identity.groups == ("staff",)
+
+
+@pytest.mark.parametrize(
+    ("relay_state", "lands"),
+    [("", "/"), ("/reports?x=1#top", "/reports?x=1#top"), ("https://evil.example/", "/"), ("//evil.example", "/")],
+)
+async def test_sem_10_an_answer_that_nobody_asked_for_lands_on_a_local_path_where_such_are_taken(
+    visitor, desk, relay_state, lands
+):
+    desk.accepts_unsolicited = True
+    assert (await visitor.logins.finish(Callback({"state": relay_state}), {}, NOW)).return_to == lands
+    assert desk.asked == ["unsolicited"]
+
+
+async def test_sem_10_an_answer_that_names_a_login_is_never_taken_as_unsolicited(visitor, desk):
+    desk.accepts_unsolicited = True
+    started = await visitor.start()
+    with pytest.raises(LoginUnknown):
+        await visitor.logins.finish(Callback(answer_to(started)), {}, NOW)
+    desk.accepts_unsolicited = False
+    with pytest.raises(LoginUnknown):
+        await visitor.logins.finish(Callback({"state": "/reports"}), {}, NOW)
+    assert desk.asked == []

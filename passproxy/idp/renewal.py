@@ -1,0 +1,172 @@
+"""
+Whether a session still holds, asked of the provider now and then.
+
+However many requests of a session arrive at the moment when it is due, the
+provider is asked once, and all of them get the answer: refresh tokens are often
+good for one use only. A session whose answer is lost on the way to the browser
+gets the same answer again.
+
+Another instance may have asked first, and then ours is refused although nothing
+is wrong: for a short while after a refusal a session goes on as it is, until the
+browser comes with what the other one gave it; then it is over. When the
+provider cannot be reached or has no time, sessions go on. That nobody becomes
+somebody else by a renewal is checked here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from passproxy.core import kept
+from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused
+from passproxy.core.identity import AttributeRules, Authentication, identity_from
+from passproxy.core.session import Known, Session, Sessions
+from passproxy.core.tokens import KeyRing
+from passproxy.idp.base import IdentityProvider
+
+#: A request waits no longer for a slow provider; it goes on with what is known, and a later one gets the answer.
+WAIT_SECONDS = 3.0
+
+#: After the provider did not answer, no session makes anybody wait for it again for this long; after any
+#: other failure, the session that it happened to.
+PAUSE_SECONDS = 15.0
+
+#: How long a session goes on after a refusal: the answer to the instance that was first is on its way to the browser.
+GRACE_SECONDS = 10.0
+
+#: Answers and refusals that are remembered; an answer takes some 6 KiB. The oldest goes first, and is asked for again.
+REMEMBERED_LIMIT = 4_000
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Renewed:
+    """The session goes on; `token` and `kept` (enclosed, or "") replace what the browser has."""
+
+    session: Known
+    token: str
+    kept: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The session goes on as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The session is over, and why, for the log."""
+
+    reason: str
+
+
+Outcome = Renewed | Unchanged | Ended
+
+
+class Renewals:
+    """
+    All renewals in this process.
+
+    `spawn` runs a coroutine that belongs to no request: whoever asked first may leave before the answer.
+    """
+
+    def __init__(
+        self,
+        provider: IdentityProvider,
+        sessions: Sessions,
+        ring: KeyRing,
+        rules: AttributeRules,
+        spawn: Callable[[Coroutine[Any, Any, None], str], None],
+    ) -> None:
+        self._provider = provider
+        self._sessions = sessions
+        self._ring = ring
+        self._rules = rules
+        self._spawn = spawn
+        self._flights: dict[str, asyncio.Future[Outcome]] = {}
+        self._answers: dict[str, Renewed] = {}
+        self._refused_at: dict[bytes, float] = {}
+        self._failed_at: dict[str, float] = {}
+        self._unavailable_at = float("-inf")
+
+    async def outcome(self, session: Session, cookie: bytes | None, now: float) -> Outcome:
+        """What becomes of a session that is due, with the cookie that came along for it."""
+        answer = self._answers.get(session.id)
+        if answer is not None and answer.session.session.checked_at > session.checked_at:
+            return answer
+        value = kept.disclosed(self._ring, session.id, cookie)
+        if not value:
+            return Ended("what renews the session did not come along")
+        digest = hashlib.sha256(session.id.encode() + b"\0" + value).digest()
+        refused_at = self._refused_at.get(digest)
+        if refused_at is not None:
+            return Unchanged() if now < refused_at + GRACE_SECONDS else Ended("the provider does not renew it")
+        flight = self._flights.get(session.id)
+        if flight is None:
+            if now < max(self._unavailable_at, self._failed_at.get(session.id, 0.0)) + PAUSE_SECONDS:
+                return Unchanged()
+            flight = self._flights[session.id] = asyncio.get_running_loop().create_future()
+            self._spawn(self._fly(session, value, digest, now, flight), "renew a session")
+        try:
+            return await asyncio.wait_for(asyncio.shield(flight), WAIT_SECONDS)
+        except TimeoutError:
+            return Unchanged()
+
+    async def _fly(
+        self, session: Session, value: bytes, digest: bytes, now: float, flight: asyncio.Future[Outcome]
+    ) -> None:
+        outcome: Outcome = Unchanged()
+        try:
+            outcome = await self._asked(session, value, digest, now)
+        finally:
+            del self._flights[session.id]
+            flight.set_result(outcome)
+
+    async def _asked(self, session: Session, value: bytes, digest: bytes, now: float) -> Outcome:
+        identity = session.identity
+        try:
+            said = await self._provider.renew(value, identity.subject, now)
+            if not _is_same(session, said):
+                _remember(self._refused_at, digest, now - GRACE_SECONDS)
+                return Ended("the provider answered about somebody else")
+            return self._renewed(session, said, now)
+        except RenewalRefused as error:
+            _log.info("session.renewal_refused session=%s %s", session.id[:8], error.detail)
+            _remember(self._refused_at, digest, now)
+            return Unchanged()
+        except LoginError as error:
+            if isinstance(error, IdpUnavailable):
+                self._unavailable_at = now
+            _remember(self._failed_at, session.id, now)
+            _log.warning("session.renewal_failed code=%s %s", error.code, error.detail)
+            return Unchanged()
+
+    def _renewed(self, session: Session, said: Authentication, now: float) -> Renewed:
+        enclosed = kept.enclosed(self._ring, session.id, said.kept)
+        if enclosed is None:
+            _log.warning("session.kept_too_large session=%s it will not be renewed again", session.id[:8])
+            said = replace(said, is_renewable=False)
+        renewed = self._sessions.renewed(session, identity_from(said, self._rules), said, now)
+        answer = Renewed(self._sessions.known(renewed), self._sessions.seal(renewed), enclosed or "")
+        _remember(self._answers, session.id, answer)
+        return answer
+
+
+def _is_same(session: Session, said: Authentication) -> bool:
+    identity = session.identity
+    return (said.issuer, said.subject) == (identity.issuer, identity.subject)
+
+
+def _remember(table: dict[Any, T], key: Any, value: T) -> None:
+    table.pop(key, None)
+    if len(table) >= REMEMBERED_LIMIT:
+        del table[next(iter(table))]
+    table[key] = value

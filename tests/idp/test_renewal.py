@@ -1,0 +1,192 @@
+"""A session is asked about once however many requests it has, and goes on while nobody says no."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused
+from passproxy.core.identity import AttributeRules, identity_from
+from passproxy.core.kept import disclosed, enclosed
+from passproxy.core.session import Session, SessionRules, Sessions
+from passproxy.idp import renewal as module
+from passproxy.idp.renewal import GRACE_SECONDS, PAUSE_SECONDS, Ended, Renewals, Renewed, Unchanged
+from tests.core.given import NOW, RING
+from tests.idp.desk import Desk, said
+
+DUE = NOW + 300
+
+
+class Stand:
+    """One instance, with the provider that all instances share."""
+
+    def __init__(self, desk: Desk) -> None:
+        self.sessions = Sessions(RING, 36000, lambda session: b"", SessionRules(refresh_seconds=300))
+        self.tasks: list[asyncio.Future[None]] = []
+        self.renewals = Renewals(desk, self.sessions, RING, AttributeRules(), self._spawn)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self.tasks.append(asyncio.ensure_future(work))
+
+    def session(self, kept: bytes = b"r0") -> tuple[Session, bytes]:
+        known = said(kept, groups=("staff",), at=NOW)
+        session = self.sessions.begin(identity_from(known, AttributeRules()), known, NOW)
+        value = enclosed(RING, session.id, kept)
+        assert value is not None
+        return session, value.encode()
+
+    async def ask(self, session: Session, cookie: bytes | None, now: float = DUE) -> Any:
+        return await self.renewals.outcome(session, cookie, now)
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def stand(desk: Desk) -> Stand:
+    return Stand(desk)
+
+
+async def test_a_renewed_session_says_what_the_provider_says_now(stand, desk):
+    session, cookie = stand.session()
+    desk.renewals = [said(b"r1", groups=("staff", "board"), at=NOW)]
+    outcome = await stand.ask(session, cookie)
+    assert isinstance(outcome, Renewed)
+    renewed = stand.sessions.open(outcome.token.encode(), DUE)
+    assert renewed.session.identity.groups == ("staff", "board")
+    assert (renewed.session.id, renewed.session.checked_at, renewed.due_at) == (session.id, DUE, DUE + 300)
+    assert disclosed(RING, session.id, outcome.kept.encode()) == b"r1"
+    assert outcome.session.session == renewed.session
+
+
+async def test_fifty_requests_at_once_are_one_question_with_one_answer(stand, desk):
+    session, cookie = stand.session()
+    desk.open.clear()
+    asked = [asyncio.ensure_future(stand.ask(session, cookie)) for _ in range(50)]
+    await asyncio.sleep(0.01)
+    desk.open.set()
+    outcomes = await asyncio.gather(*asked)
+    assert desk.renewed == [b"r0"]
+    assert len({outcome.token for outcome in outcomes}) == 1
+
+
+async def test_who_comes_late_with_the_old_cookie_gets_the_same_answer_again(stand, desk):
+    session, cookie = stand.session()
+    first = await stand.ask(session, cookie)
+    assert await stand.ask(session, cookie, DUE + 60) == first
+    assert desk.renewed == [b"r0"]
+
+
+async def test_who_has_the_answer_is_asked_about_again_when_it_is_due(stand, desk):
+    session, cookie = stand.session()
+    first = await stand.ask(session, cookie)
+    second = await stand.ask(first.session.session, first.kept.encode(), DUE + 300)
+    assert desk.renewed == [b"r0", b"r0+"]
+    assert second.session.session.checked_at == DUE + 300
+
+
+async def test_the_loser_between_two_instances_keeps_working_until_the_browser_has_the_winners(desk):
+    one, other = Stand(desk), Stand(desk)
+    session, cookie = one.session()
+    won = await one.ask(session, cookie)
+    desk.renewals = [RenewalRefused("used before")]
+    for _ in range(3):
+        assert await other.ask(session, cookie) == Unchanged()
+    assert desk.renewed == [b"r0", b"r0"]
+    again = await other.ask(won.session.session, won.kept.encode(), DUE + 300)
+    assert isinstance(again, Renewed)
+    assert isinstance(await other.ask(session, cookie, DUE + GRACE_SECONDS), Renewed)
+
+
+async def test_a_refusal_ends_the_session_after_the_grace(stand, desk):
+    session, cookie = stand.session()
+    desk.renewals = [RenewalRefused("the account is disabled")]
+    assert await stand.ask(session, cookie, DUE) == Unchanged()
+    assert await stand.ask(session, cookie, DUE + GRACE_SECONDS - 0.1) == Unchanged()
+    assert isinstance(await stand.ask(session, cookie, DUE + GRACE_SECONDS), Ended)
+    assert desk.renewed == [b"r0"]
+
+
+@pytest.mark.parametrize("cookie", [None, b"", b"forged", "another's"])
+async def test_a_session_without_what_renews_it_is_over(stand, desk, cookie):
+    session, _ = stand.session()
+    value = stand.session()[1] if cookie == "another's" else cookie
+    assert isinstance(await stand.ask(session, value), Ended)
+    assert desk.renewed == []
+
+
+async def test_oidc_38_nobody_becomes_somebody_else(stand, desk):
+    session, cookie = stand.session()
+    desk.renewals = [said(b"r1", subject="s-2", at=NOW)]
+    assert isinstance(await stand.ask(session, cookie), Ended)
+    assert isinstance(await stand.ask(session, cookie), Ended)
+    session, cookie = stand.session()
+    desk.renewals = [replace(said(b"r1", at=NOW), issuer="https://other.example.com")]
+    assert isinstance(await stand.ask(session, cookie), Ended)
+    assert desk.renewed == [b"r0", b"r0"]
+
+
+async def test_while_the_provider_is_away_sessions_go_on_and_do_not_wait_for_it_each_time(stand, desk):
+    session, cookie = stand.session()
+    desk.renewals = [IdpUnavailable("away")]
+    assert await stand.ask(session, cookie) == Unchanged()
+    other, other_cookie = stand.session()
+    assert await stand.ask(other, other_cookie, DUE + PAUSE_SECONDS - 0.1) == Unchanged()
+    assert len(desk.renewed) == 1
+    assert isinstance(await stand.ask(session, cookie, DUE + PAUSE_SECONDS), Renewed)
+
+
+async def test_any_other_failure_is_that_sessions_alone(stand, desk):
+    session, cookie = stand.session()
+    desk.renewals = [LoginError("the ID token is not signed")]
+    assert await stand.ask(session, cookie) == Unchanged()
+    assert await stand.ask(session, cookie, DUE + 1) == Unchanged()
+    assert len(desk.renewed) == 1
+    assert isinstance(await stand.ask(*stand.session()), Renewed)
+
+
+async def test_nobody_waits_long_for_a_slow_provider_and_a_later_request_gets_the_answer(stand, desk, monkeypatch):
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0.02)
+    session, cookie = stand.session()
+    desk.open.clear()
+    assert await stand.ask(session, cookie) == Unchanged()
+    desk.open.set()
+    await asyncio.gather(*stand.tasks)
+    assert isinstance(await stand.ask(session, cookie), Renewed)
+    assert len(desk.renewed) == 1
+
+
+async def test_who_leaves_takes_the_answer_from_nobody(stand, desk):
+    session, cookie = stand.session()
+    desk.open.clear()
+    first = asyncio.ensure_future(stand.ask(session, cookie))
+    second = asyncio.ensure_future(stand.ask(session, cookie))
+    await asyncio.sleep(0.01)
+    first.cancel()
+    desk.open.set()
+    assert isinstance(await second, Renewed)
+    assert len(desk.renewed) == 1
+
+
+async def test_what_is_too_large_to_be_kept_ends_the_renewing_and_not_the_session(stand, desk):
+    session, cookie = stand.session()
+    desk.renewals = [said(b"x" * 4000, at=NOW)]
+    outcome = await stand.ask(session, cookie)
+    assert (outcome.kept, outcome.session.session.checked_at) == ("", 0)
+
+
+async def test_what_is_remembered_is_bounded(stand, desk, monkeypatch):
+    monkeypatch.setattr(module, "REMEMBERED_LIMIT", 2)
+    asked = [stand.session() for _ in range(3)]
+    for session, cookie in asked:
+        await stand.ask(session, cookie)
+    await stand.ask(*asked[2])
+    assert len(desk.renewed) == 3
+    await stand.ask(*asked[0])
+    assert len(desk.renewed) == 4
