@@ -112,7 +112,8 @@ class PendingLogins:
                 expired += left  # no room for both: the browser is trusted to take the gathered one
                 beside = 0
             budget = min(GATHERED_LIMIT_BYTES, room - beside)
-            value = self._gathered([*gathered, *left.values()], budget - len(self._gathered_name))
+            budget -= len(self._gathered_name) + _COOKIE_OVERHEAD_BYTES
+            value = self._gathered([*gathered, *left.values()], budget)
             added[self._gathered_name] = value
         return Remembered(login, added, expired)
 
