@@ -103,7 +103,8 @@ async def protecting(upstream_url: str, state_dir: Path, **sections: Any) -> Asy
 def _running(address: str, settings: Settings, stop: asyncio.Event) -> PassProxy:
     origin = origin_of(settings)
     assert settings.state_dir is not None
-    keys = obtained_keys(Path(settings.state_dir) / "keys.json", may_create=False, now=time.time())
+    file = settings.session.keys_file or Path(settings.state_dir) / "keys.json"
+    keys = obtained_keys(Path(file), may_create=False, now=time.time())
     ring = KeyRing(keys, str(origin))
     sessions = Sessions(
         ring, settings.session.lifetime, lambda session: identity_lines(session.identity, session.expires_at, ",")

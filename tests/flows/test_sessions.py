@@ -1,0 +1,172 @@
+"""What becomes of a session after the login: large, small, refused, ended, and remembered as ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes.browser import Browser, Page
+from tests.fakes.gateway import ORIGIN, PassProxy, get, protecting
+from tests.fakes.idp_oidc import DROP, FakeOp
+from tests.fakes.log import Log
+from tests.fakes.raw import Answer, Raw
+from tests.fakes.upstream import Upstream
+
+#: As directories name them: alike in length, and in nothing else.
+GUIDS = tuple(str(uuid.uuid5(uuid.NAMESPACE_DNS, str(number))) for number in range(2000))
+
+
+@pytest.fixture
+async def op() -> AsyncIterator[FakeOp]:
+    async with FakeOp() as op:
+        op.userinfo["groups"] = DROP
+        yield op
+
+
+@contextlib.asynccontextmanager
+async def site(op: FakeOp, upstream: Upstream, folder: Path, **sections: Any) -> AsyncIterator[PassProxy]:
+    provider = {"issuer": op.issuer, "client_id": op.client_id, "client_secret": op.client_secret}
+    os.makedirs(folder, exist_ok=True)
+    async with protecting(upstream.url, folder, oidc=provider, **sections) as passproxy:
+        yield passproxy
+
+
+async def asked(passproxy: PassProxy, cookie: str, *lines: str) -> Answer:
+    async with Raw(passproxy.address) as raw:
+        return await raw.ask(get("/", *lines, cookie=cookie))
+
+
+def session_of(browser: Browser, passproxy: PassProxy) -> str:
+    """The value of the session cookie, or of its first part."""
+    cookie = browser.cookies.named(passproxy.names.session)
+    assert cookie is not None
+    return cookie.value
+
+
+async def signed_in(browser: Browser, path: str = "/") -> Page:
+    return await browser.open(ORIGIN + path)
+
+
+async def test_of_two_thousand_groups_only_those_that_are_named_are_kept(op, upstream, tmp_path):
+    op.claims["groups"] = list(GUIDS)
+    named = list(GUIDS[100:103])
+    async with (
+        site(op, upstream, tmp_path, identity={"groups": {"include": [f"^{one}$" for one in named]}}) as passproxy,
+        Browser(passproxy.front) as browser,
+    ):
+        assert (await signed_in(browser)).status == 200
+        assert upstream.requests[-1].one(b"x-passproxy-groups").decode().split(",") == named
+        session = session_of(browser, passproxy)
+        assert len(session) < 1536
+    async with (
+        site(op, upstream, tmp_path / "2", access={"require_any_group": named}) as passproxy,
+        Browser(passproxy.front) as browser,
+    ):
+        assert (await signed_in(browser)).status == 200
+        assert upstream.requests[-1].one(b"x-passproxy-groups").decode().split(",") == named
+        assert len(session_of(browser, passproxy)) < 1536
+
+
+async def test_a_session_that_is_too_large_for_one_cookie_takes_several_and_shrinks_again(op, upstream, tmp_path):
+    op.claims["groups"] = list(GUIDS[:200])
+    async with site(op, upstream, tmp_path) as passproxy, Browser(passproxy.front) as browser:
+        await signed_in(browser)
+        names = browser.cookies.names()
+        assert f"{passproxy.names.session}-2" in names
+        await browser.open(f"{ORIGIN}/again")
+        assert upstream.requests[-1].one(b"x-passproxy-groups").count(b",") == 199
+        assert not upstream.requests[-1].all(b"cookie")
+        op.claims["groups"] = ["staff"]
+        await browser.open(f"{ORIGIN}/.passproxy/login?return_to=/small")
+        assert upstream.requests[-1].one(b"x-passproxy-groups") == b"staff"
+        assert f"{passproxy.names.session}-2" not in browser.cookies.names()
+
+
+async def test_ck_06_a_part_that_is_missing_is_no_session(op, upstream, tmp_path, log: Log):
+    op.claims["groups"] = list(GUIDS[:200])
+    async with site(op, upstream, tmp_path) as passproxy, Browser(passproxy.front) as browser:
+        await signed_in(browser)
+        name = passproxy.names.session
+        first = session_of(browser, passproxy)
+        before = upstream.received_bytes
+        for cookie in (f"{name}={first}", f"{name}={first}; {name}-2=x", f"{name}=9{first[1:]}"):
+            log.forget()
+            answer = await asked(passproxy, cookie)
+            assert answer.status == 401
+            assert any(value.startswith(f"{name}=;".encode()) for value in answer.all(b"set-cookie"))
+            assert "rejected" in str(log.one("request.refused")["session"])
+        assert upstream.received_bytes == before
+
+
+async def test_more_than_fits_the_cookies_is_a_page_that_names_the_reason(op, upstream, tmp_path, log: Log):
+    op.claims["groups"] = list(GUIDS)
+    async with site(op, upstream, tmp_path) as passproxy, Browser(passproxy.front) as browser:
+        page = await signed_in(browser)
+        assert page.status == 403
+        assert "PP-IDENTITY-SIZE" in page.text
+        assert "groups (2000)" in str(log.one("auth.reject")["detail"])
+        assert passproxy.names.session not in browser.cookies.names()
+        assert upstream.requests == []
+
+
+async def test_lf_22_groups_are_judged_at_the_login_and_on_each_request(op, upstream, tmp_path, log: Log):
+    async with site(op, upstream, tmp_path, access={"require_any_group": ["board"]}) as passproxy:
+        async with Browser(passproxy.front) as browser:
+            page = await signed_in(browser)
+            assert (page.status, "PP-ACCESS-GROUP" in page.text) == (403, True)
+            assert passproxy.names.session not in browser.cookies.names()
+            assert log.one("request.refused")["code"] == "PP-ACCESS-GROUP"
+        # A session from before the configuration was tightened.
+        log.forget()
+        answer = await asked(passproxy, passproxy.cookie(groups=("staff",)))
+        assert answer.status == 403
+        assert log.one("request.refused")["code"] == "PP-ACCESS-GROUP"
+        assert upstream.requests == []
+        assert (await asked(passproxy, passproxy.cookie(groups=("board",)))).status == 200
+
+
+async def test_jwt_20_after_a_logout_a_copy_of_the_cookie_is_worth_nothing(op, upstream, tmp_path):
+    async with site(op, upstream, tmp_path) as passproxy, Browser(passproxy.front) as browser:
+        await signed_in(browser)
+        name = passproxy.names.session
+        copy = f"{name}={session_of(browser, passproxy)}"
+        assert (await asked(passproxy, copy)).status == 200
+        page = await browser.open(f"{ORIGIN}/.passproxy/logout")
+        assert page.url.startswith(f"{ORIGIN}/.passproxy/logged-out") or not page.url.startswith(ORIGIN)
+        assert not {one for one in browser.cookies.names() if one.startswith(name) and "-login-" not in one}
+        assert (await asked(passproxy, copy)).status == 401
+
+
+async def test_jwt_20_what_ended_at_one_instance_is_over_at_the_others_and_after_a_restart(op, upstream, tmp_path):
+    shared = {"revocation": {"store": f"file:{tmp_path / 'revoked'}"}}
+    async with site(op, upstream, tmp_path / "one", **shared) as one:
+        keys = {"session": {"keys_file": str(tmp_path / "one" / "keys.json")}}
+        async with site(op, upstream, tmp_path / "two", **shared, **keys) as two, Browser(one.front) as browser:
+            await signed_in(browser)
+            copy = f"{one.names.session}={session_of(browser, one)}"
+            other = one.cookie("bob")
+            assert (await asked(two, copy)).status == 200
+            await browser.open(f"{ORIGIN}/.passproxy/logout")
+            assert (await asked(one, copy)).status == 401
+            end = time.monotonic() + 10
+            while (await asked(two, copy)).status != 401:
+                assert time.monotonic() < end, "the other instance never refused"
+                await asyncio.sleep(0.05)
+            assert (await asked(two, other)).status == 200
+        async with site(op, upstream, tmp_path / "three", **shared, **keys) as three:
+            assert (await asked(three, copy)).status == 401
+
+
+async def test_jwt_14_everybody_is_logged_out_by_a_line_of_configuration(op, upstream, tmp_path):
+    async with site(op, upstream, tmp_path, session={"not_before": "2100-01-01T00:00:00Z"}) as passproxy:
+        assert (await asked(passproxy, passproxy.cookie())).status == 401
+    async with site(op, upstream, tmp_path, session={"not_before": "2020-01-01T00:00:00+01:00"}) as passproxy:
+        assert (await asked(passproxy, passproxy.cookie())).status == 200
