@@ -123,6 +123,8 @@ class Authentication:
     names under which the provider may end the session later. `kept` is the
     adapter's own: what it wants to have back to renew or end the session; it is
     given to the browser encrypted, and `is_renewable` says that it can renew.
+    With `keeps_identity` the provider confirmed the session and said nothing
+    else now: what it said before still stands.
     """
 
     issuer: str
@@ -133,6 +135,7 @@ class Authentication:
     handles: tuple[str, ...] = ()
     kept: bytes = field(default=b"", repr=False)
     is_renewable: bool = False
+    keeps_identity: bool = False
 
 
 @dataclass(frozen=True, slots=True)

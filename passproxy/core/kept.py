@@ -12,6 +12,9 @@ from passproxy.core.cookies import VALUE_LIMIT_BYTES
 from passproxy.core.errors import TokenInvalid
 from passproxy.core.tokens import KeyRing, Purpose
 
+#: What fits the value of one cookie once it is enclosed, with the id of its session.
+KEPT_LIMIT_BYTES = 2600
+
 
 def enclosed(ring: KeyRing, session_id: str, kept: bytes) -> str | None:
     """The value of its cookie; "" where there is nothing, None where it is too large for a cookie."""

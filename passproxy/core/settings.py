@@ -286,6 +286,13 @@ class OidcSettings(Section):
     audiences: TextList = ()
     group_overage_endpoints: Annotated[tuple[ProviderUrl, ...], BeforeValidator(_split)] = ()
     allow_unverified_email: bool = False
+    acr_values: TextList = ()
+    max_age: Annotated[Seconds | None, Field(ge=0, le=31 * 86400)] = None
+    signing_algorithms: Annotated[
+        tuple[Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"], ...],
+        BeforeValidator(_split),
+        Field(min_length=1),
+    ] = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
     clock_skew: Skew = 60
 
     @model_validator(mode="after")

@@ -91,7 +91,9 @@ class Renewals:
         self._ring = ring
         self._rules = rules
         self._spawn = spawn
-        self._flights: dict[str, asyncio.Future[Outcome]] = {}
+        self._flights: dict[bytes, asyncio.Future[Outcome]] = {}
+        # By what was kept (another value after nearly each renewal), and by session.
+        self._answered_digests: dict[bytes, None] = {}
         self._answers: dict[str, Renewed] = {}
         self._refused_at: dict[bytes, float] = {}
         self._failed_at: dict[str, float] = {}
@@ -99,21 +101,20 @@ class Renewals:
 
     async def outcome(self, session: Session, cookie: bytes | None, now: float) -> Outcome:
         """What becomes of a session that is due, with the cookie that came along for it."""
-        answer = self._answers.get(session.id)
-        if answer is not None and answer.session.session.checked_at > session.checked_at:
-            return answer
         value = kept.disclosed(self._ring, session.id, cookie)
         if not value:
             return Ended("what renews the session did not come along")
-        digest = hashlib.sha256(session.id.encode() + b"\0" + value).digest()
+        digest = _digest(session, value)
+        if (answer := self._answered(session, digest)) is not None:
+            return answer
         refused_at = self._refused_at.get(digest)
         if refused_at is not None:
             return Unchanged() if now < refused_at + GRACE_SECONDS else Ended("the provider does not renew it")
-        flight = self._flights.get(session.id)
+        flight = self._flights.get(digest)
         if flight is None:
             if now < max(self._unavailable_at, self._failed_at.get(session.id, 0.0)) + PAUSE_SECONDS:
                 return Unchanged()
-            flight = self._flights[session.id] = asyncio.get_running_loop().create_future()
+            flight = self._flights[digest] = asyncio.get_running_loop().create_future()
             self._spawn(self._fly(session, value, digest, now, flight), "renew a session")
         try:
             return await asyncio.wait_for(asyncio.shield(flight), WAIT_SECONDS)
@@ -127,7 +128,7 @@ class Renewals:
         try:
             outcome = await self._asked(session, value, digest, now)
         finally:
-            del self._flights[session.id]
+            del self._flights[digest]
             flight.set_result(outcome)
 
     async def _asked(self, session: Session, value: bytes, digest: bytes, now: float) -> Outcome:
@@ -137,7 +138,11 @@ class Renewals:
             if not _is_same(session, said):
                 _remember(self._refused_at, digest, now - GRACE_SECONDS)
                 return Ended("the provider answered about somebody else")
-            return self._renewed(session, said, now)
+            renewed = self._renewed(session, said, now)
+            _remember(self._answers, session.id, renewed)
+            if said.kept != value:
+                _remember(self._answered_digests, digest, None)
+            return renewed
         except RenewalRefused as error:
             _log.info("session.renewal_refused session=%s %s", session.id[:8], error.detail)
             _remember(self._refused_at, digest, now)
@@ -154,10 +159,23 @@ class Renewals:
         if enclosed is None:
             _log.warning("session.kept_too_large session=%s it will not be renewed again", session.id[:8])
             said = replace(said, is_renewable=False)
-        renewed = self._sessions.renewed(session, identity_from(said, self._rules), said, now)
-        answer = Renewed(self._sessions.known(renewed), self._sessions.seal(renewed), enclosed or "")
-        _remember(self._answers, session.id, answer)
-        return answer
+        identity = session.identity
+        if not said.keeps_identity:
+            identity = replace(identity_from(said, self._rules), authenticated_at=identity.authenticated_at)
+        renewed = self._sessions.renewed(session, identity, said, now)
+        return Renewed(self._sessions.known(renewed), self._sessions.seal(renewed), enclosed or "")
+
+    def _answered(self, session: Session, digest: bytes) -> Renewed | None:
+        """The newest answer about this session, to whoever has not got it yet."""
+        answer = self._answers.get(session.id)
+        if answer is None:
+            return None
+        is_newer = answer.session.session.checked_at > session.checked_at
+        return answer if is_newer or digest in self._answered_digests else None
+
+
+def _digest(session: Session, value: bytes) -> bytes:
+    return hashlib.sha256(session.id.encode() + b"\0" + value).digest()
 
 
 def _is_same(session: Session, said: Authentication) -> bool:

@@ -149,6 +149,12 @@ class FakeOp:
         self.push_requests: list[dict[str, str]] = []
         self.push_response: dict[str, Any] = {}
         self.userinfo_headers: list[dict[str, str]] = []
+        #: Refresh tokens are given when this is on, each good for one use; what was used.
+        self.rotates = False
+        self.session_id = "sid-1"
+        self.logged_out: list[dict[str, str]] = []
+        self.revoked: list[str] = []
+        self._refresh: dict[str, _Grant] = {}
         self._grants: dict[str, _Grant] = {}
         self._pushed: dict[str, dict[str, str]] = {}
         self._runner: web.AppRunner | None = None
@@ -169,6 +175,8 @@ class FakeOp:
         app.router.add_get("/jwks", self._endpoint("jwks", self._jwks))
         app.router.add_post("/par", self._endpoint("par", self._par))
         app.router.add_post("/token", self._endpoint("token", self._token))
+        app.router.add_post("/revoke", self._endpoint("revoke", self._revoke))
+        app.router.add_get("/end", self._endpoint("end", self._end))
         app.router.add_get("/userinfo", self._endpoint("userinfo", self._userinfo))
         app.router.add_route("*", "/graph/{tail:.*}", self._endpoint("graph", self._graph))
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -205,6 +213,8 @@ class FakeOp:
                 "token_endpoint": f"{self.issuer}/token",
                 "jwks_uri": f"{self.issuer}/jwks",
                 "userinfo_endpoint": f"{self.issuer}/userinfo",
+                "end_session_endpoint": f"{self.issuer}/end",
+                "revocation_endpoint": f"{self.issuer}/revoke",
                 "response_types_supported": ["code"],
                 "id_token_signing_alg_values_supported": ["RS256"],
                 "code_challenge_methods_supported": ["S256"],
@@ -212,12 +222,12 @@ class FakeOp:
             self.discovery,
         )
 
-    def id_token(self, nonce: str, **bound: str) -> str:
-        """The ID token of a login with this nonce, as the overlays have it."""
+    def id_token(self, **bound: str) -> str:
+        """The ID token of a login or a renewal, as the overlays have it."""
         now = int(self.now())
         key = self.signing_key
         header = overlaid({"alg": key.algorithm, "typ": "JWT", "kid": key.kid or DROP}, self.header)
-        claims = {"iss": self.issuer, "aud": self.client_id, "iat": now, "exp": now + 300, "nonce": nonce}
+        claims = {"iss": self.issuer, "aud": self.client_id, "iat": now, "exp": now + 300}
         claims = overlaid({**claims, **bound, **self.person}, self.claims)
         if self.forge is not None:
             return self.forge(header, claims)
@@ -258,14 +268,54 @@ class FakeOp:
         self.token_requests.append((form, dict(request.headers)))
         if not self._is_client(request, form):
             return web.json_response({"error": "invalid_client"}, status=401)
-        grant = self._grants.get(form.get("code", ""))
-        if grant is None or grant.is_used or not _fits(grant.query, form):
-            return web.json_response({"error": "invalid_grant", "error_description": "no such code"}, status=400)
+        is_refresh = form.get("grant_type") == "refresh_token"
+        known = self._refresh if is_refresh else self._grants
+        grant = known.get(form.get("refresh_token" if is_refresh else "code", ""))
+        if grant is None or grant.is_used or (not is_refresh and not _fits(grant.query, form)):
+            return web.json_response({"error": "invalid_grant", "error_description": "no such grant"}, status=400)
         grant.is_used = True
         access_token = secrets.token_urlsafe(24)
-        id_token = self.id_token(grant.query["nonce"], at_hash=left_half(access_token, self.signing_key.algorithm))
-        response = {"access_token": access_token, "token_type": "Bearer", "expires_in": 300, "id_token": id_token}
+        nonce = {} if is_refresh else {"nonce": grant.query["nonce"]}
+        bound = {"at_hash": left_half(access_token, self.signing_key.algorithm), **nonce}
+        response = {
+            "access_token": access_token,
+            "token_type": "Bearer",
+            "expires_in": 300,
+            "id_token": self.id_token(**bound, **({"sid": self.session_id} if self.rotates else {})),
+        }
+        if self.rotates:
+            response["refresh_token"] = secrets.token_urlsafe(24)
+            self._refresh[response["refresh_token"]] = _Grant(grant.query)
         return web.json_response(overlaid(response, self.token_response))
+
+    async def _revoke(self, request: web.Request) -> web.StreamResponse:
+        form = dict(parse_qsl(await request.text(), strict_parsing=True))
+        if not self._is_client(request, form):
+            return web.json_response({"error": "invalid_client"}, status=401)
+        self.revoked.append(form["token"])
+        return web.Response()
+
+    async def _end(self, request: web.Request) -> web.StreamResponse:
+        """RP-Initiated Logout 1.0: ends at once, and sends the browser back with its state."""
+        self.logged_out.append(dict(request.query))
+        raise web.HTTPFound(f"{request.query['post_logout_redirect_uri']}?state={request.query['state']}")
+
+    def logout_token(self, header: Mapping[str, Any] | None = None, **overlay: Any) -> str:
+        """A logout token of the session there, as the overlays have it."""
+        now = int(self.now())
+        claims = {
+            "iss": self.issuer,
+            "aud": self.client_id,
+            "iat": now,
+            "exp": now + 120,
+            "jti": secrets.token_urlsafe(8),
+            "sid": self.session_id,
+            "sub": self.person["sub"],
+            "events": {"http://schemas.openid.net/event/backchannel-logout": {}},
+        }
+        key = self.signing_key
+        head = overlaid({"alg": key.algorithm, "typ": "logout+jwt", "kid": key.kid or DROP}, header or {})
+        return signed(head, overlaid(claims, overlay), key)
 
     def _is_client(self, request: web.Request, form: Mapping[str, str]) -> bool:
         if self.client_key is not None:

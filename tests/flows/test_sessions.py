@@ -10,11 +10,15 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
+from passproxy.core.session import Sessions
+from passproxy.idp import renewal
 from tests.fakes.browser import Browser, Page
-from tests.fakes.gateway import ORIGIN, PassProxy, get, protecting
+from tests.fakes.cookie_jar import Context
+from tests.fakes.gateway import ORIGIN, PassProxy, get, protecting, request
 from tests.fakes.idp_oidc import DROP, FakeOp
 from tests.fakes.log import Log
 from tests.fakes.raw import Answer, Raw
@@ -170,3 +174,120 @@ async def test_jwt_14_everybody_is_logged_out_by_a_line_of_configuration(op, ups
         assert (await asked(passproxy, passproxy.cookie())).status == 401
     async with site(op, upstream, tmp_path, session={"not_before": "2020-01-01T00:00:00+01:00"}) as passproxy:
         assert (await asked(passproxy, passproxy.cookie())).status == 200
+
+
+def cookie_header(browser: Browser) -> str:
+    return browser.cookies.header(f"{ORIGIN}/", Context(None, True, True), time.time())
+
+
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions are due as soon as they have begun."""
+    monkeypatch.setattr(Sessions, "known", lambda self, session: _known(self, session)._replace(due_at=1.0))
+
+
+_known = Sessions.known
+
+
+async def test_fifty_requests_at_the_moment_of_a_renewal_are_one_question_and_nobody_is_logged_out(
+    op, upstream, tmp_path, hurried
+):
+    op.rotates = True
+    async with site(op, upstream, tmp_path) as passproxy, Browser(passproxy.front) as browser:
+        await signed_in(browser)
+        cookie, before = cookie_header(browser), op.asked["token"]
+        op.claims["groups"] = ["staff", "board"]
+        answers = await asyncio.gather(*(asked(passproxy, cookie) for _ in range(50)))
+        assert {answer.status for answer in answers} == {200}
+        assert op.asked["token"] == before + 1
+        assert upstream.requests[-1].one(b"x-passproxy-groups") == b"staff,board"
+        name = passproxy.names.session.encode()
+        for answer in answers:
+            cookies = answer.all(b"set-cookie")
+            assert [value.partition(b"=")[0] for value in cookies] == [name, name + b"-idp"]
+            assert answer.all(b"cache-control") == [b"no-store"]
+
+
+async def test_who_is_removed_at_the_provider_is_sent_to_the_login_after_the_grace(
+    op, upstream, tmp_path, hurried, monkeypatch
+):
+    monkeypatch.setattr(renewal, "GRACE_SECONDS", 0.2)
+    op.rotates = True
+    async with site(op, upstream, tmp_path) as passproxy, Browser(passproxy.front) as browser:
+        await signed_in(browser)
+        cookie = cookie_header(browser)
+        op.token_response = {"error": "invalid_grant"}
+        assert (await asked(passproxy, cookie)).status == 200
+        await asyncio.sleep(0.3)
+        answer = await asked(passproxy, cookie)
+        assert answer.status == 401
+        assert len([one for one in answer.all(b"set-cookie") if b"Max-Age=0" in one]) == 2
+
+
+async def test_while_the_provider_is_away_sessions_go_on(op, upstream, tmp_path, hurried):
+    op.rotates = True
+    async with site(op, upstream, tmp_path) as passproxy, Browser(passproxy.front) as browser:
+        await signed_in(browser)
+        await op.close()
+        for _ in range(3):
+            assert (await asked(passproxy, cookie_header(browser))).status == 200
+
+
+async def test_a_logout_reaches_the_provider_and_comes_back(op, upstream, tmp_path):
+    op.rotates = True
+    async with site(op, upstream, tmp_path) as passproxy, Browser(passproxy.front) as browser:
+        await signed_in(browser)
+        page = await browser.open(f"{ORIGIN}/.passproxy/logout")
+        assert page.url.startswith(f"{ORIGIN}/.passproxy/logged-out")
+        assert "You are signed out" in page.text
+        assert op.logged_out[0]["id_token_hint"].count(".") == 2
+        assert len(op.revoked) == 1
+
+
+async def test_oidc_35_what_the_provider_ends_is_over_within_a_request(op, upstream, tmp_path, log: Log):
+    op.rotates = True
+    async with site(op, upstream, tmp_path) as passproxy, Browser(passproxy.front) as browser:
+        await signed_in(browser)
+        cookie = cookie_header(browser)
+        op.session_id = "sid-2"
+        async with Browser(passproxy.front) as other:
+            await signed_in(other)
+            assert (await posted(passproxy, logout_token=op.logout_token(sid="sid-1"))).status == 200
+            assert (await asked(passproxy, cookie)).status == 401
+            assert (await asked(passproxy, cookie_header(other))).status == 200
+            log.forget()
+            refused = await posted(passproxy, logout_token=op.logout_token(nonce="n"))
+            assert (refused.status, refused.all(b"cache-control")) == (400, [b"no-store"])
+            assert log.one("auth.reject")["code"] == "PP-OIDC-LOGOUT-TOKEN"
+            assert (await asked(passproxy, cookie_header(other))).status == 200
+
+
+async def posted(passproxy: PassProxy, **fields: str) -> Answer:
+    async with Raw(passproxy.address) as raw:
+        form = urlencode(fields).encode()
+        line = "Content-Type: application/x-www-form-urlencoded"
+        return await raw.ask(request("POST", "/.passproxy/oidc/backchannel-logout", line, body=form))
+
+
+async def test_oidc_36_a_frame_of_the_provider_ends_the_session_that_it_names(op, upstream, tmp_path):
+    op.rotates = True
+    async with site(op, upstream, tmp_path) as passproxy, Browser(passproxy.front) as browser:
+        await signed_in(browser)
+        cookie = cookie_header(browser)
+        where = "/.passproxy/oidc/frontchannel-logout"
+        async with Raw(passproxy.address) as raw:
+            assert (await raw.ask(get(f"{where}?sid=sid-1"))).status == 400
+        assert (await asked(passproxy, cookie)).status == 200
+        async with Raw(passproxy.address) as raw:
+            answer = await raw.ask(get(f"{where}?{urlencode({'iss': op.issuer, 'sid': 'sid-1'})}"))
+        assert answer.status == 200
+        assert f"frame-ancestors {op.issuer}".encode() in answer.one(b"content-security-policy")
+        assert not answer.all(b"x-frame-options")
+        assert (await asked(passproxy, cookie)).status == 401
+
+
+async def test_without_a_list_of_ended_sessions_the_provider_is_told_so(op, upstream, tmp_path):
+    op.rotates = True
+    async with site(op, upstream, tmp_path, revocation={"store": "none"}) as passproxy:
+        answer = await posted(passproxy, logout_token=op.logout_token())
+        assert answer.status == 501

@@ -83,6 +83,22 @@ async def test_who_comes_late_with_the_old_cookie_gets_the_same_answer_again(sta
     assert desk.renewed == [b"r0"]
 
 
+async def test_where_nothing_new_is_kept_the_provider_is_asked_each_time_all_the_same(stand, desk):
+    session, cookie = stand.session()
+    for number in range(3):
+        desk.renewals = [said(b"r0", at=NOW)]
+        outcome = await stand.ask(session, cookie, DUE + number * 300)
+        assert len(desk.renewed) == number + 1
+        session = outcome.session.session
+
+
+async def test_within_a_second_too_nobody_is_asked_twice_about_the_same(stand, desk):
+    session, cookie = stand.session()
+    first = await stand.ask(session, cookie, NOW)
+    assert await stand.ask(session, cookie, NOW) == first
+    assert len(desk.renewed) == 1
+
+
 async def test_who_has_the_answer_is_asked_about_again_when_it_is_due(stand, desk):
     session, cookie = stand.session()
     first = await stand.ask(session, cookie)

@@ -51,6 +51,8 @@ class ProviderMetadata:
     scopes: tuple[str, ...]
     pushed_authorization_request_endpoint: str | None
     requires_pushed_requests: bool
+    end_session_endpoint: str | None
+    revocation_endpoint: str | None
     names_itself_in_answers: bool
     """Whether each answer carries `iss` (RFC 9207), so that its absence means somebody took it away."""
 
@@ -87,6 +89,8 @@ def metadata_from(document: bytes, issuer: str, origin: Origin) -> ProviderMetad
         scopes=_texts(members, "scopes_supported"),
         pushed_authorization_request_endpoint=endpoints.for_us_if_any("pushed_authorization_request_endpoint"),
         requires_pushed_requests=members.get("require_pushed_authorization_requests") is True,
+        end_session_endpoint=endpoints.for_browsers_if_any("end_session_endpoint"),
+        revocation_endpoint=endpoints.for_us_if_any("revocation_endpoint"),
         names_itself_in_answers=members.get("authorization_response_iss_parameter_supported") is True,
     )
 
@@ -118,6 +122,9 @@ class _Endpoints:
 
     def for_us_if_any(self, name: str) -> str | None:
         return self.for_us(name) if name in self._members else None
+
+    def for_browsers_if_any(self, name: str) -> str | None:
+        return self.for_browsers(name) if name in self._members else None
 
     def _url(self, name: str) -> tuple[str, SplitResult]:
         value = self._members.get(name)

@@ -143,3 +143,35 @@ class GroupsRefused(LoginError):
         "The identity provider did not send your groups in a form that can be used, so nobody can tell what you may do."
     )
     hint = "Administrators: with very many groups, Entra ID sends a reference instead of the list; let it send only the groups assigned to the application, or permit where the reference leads in oidc.group_overage_endpoints. Otherwise the groups claim must be a list of names."
+
+
+class AuthenticationWeak(LoginError):
+    code = "PP-OIDC-ACR"
+    title = "This application needs another way to sign in"
+    sentence = "The identity provider signed you in by a way that is not enough for this application."
+    hint = "Sign in with the stronger method, such as a second factor. Administrators: the log has the acr that was sent; oidc.acr_values lists those that are accepted."
+
+
+class AuthenticationOld(LoginError):
+    code = "PP-OIDC-MAX-AGE"
+    title = "Please sign in once more"
+    sentence = "This application asks for a recent sign-in, and the one at the identity provider is too long ago."
+    hint = "Open the application's address again. Administrators: the identity provider ignored max_age, or its clock is behind; oidc.max_age asks for it."
+
+
+class LogoutTokenRefused(LoginError):
+    code = "PP-OIDC-LOGOUT-TOKEN"
+    status = 400
+    title = "This logout is not valid"
+    sentence = (
+        "What arrived is not a logout token of the identity provider for this application, or it was used before."
+    )
+    hint = "Administrators: only the identity provider sends to this address. The log says what is wrong; compare oidc.issuer, oidc.client_id and the clocks."
+
+
+class FrontchannelRefused(LoginError):
+    code = "PP-OIDC-FRONTCHANNEL"
+    status = 400
+    title = "This logout is not valid"
+    sentence = "The logout does not name the identity provider and a session of it."
+    hint = "Administrators: let the identity provider send issuer and session id with the front-channel logout (frontchannel_logout_session_required)."

@@ -22,6 +22,8 @@ from jwt.api_jws import PyJWS
 from passproxy.idp.oidc.errors import (
     AlgorithmRefused,
     AudienceRefused,
+    AuthenticationOld,
+    AuthenticationWeak,
     ClaimsRefused,
     IdTokenMalformed,
     IssuerRefused,
@@ -43,6 +45,9 @@ AGE_LIMIT_SECONDS = 600
 #: a mistake, or meant to be kept.
 LIFETIME_LIMIT_SECONDS = 366 * 86400
 
+#: In upper case, since the standard's own spelling varies.
+ID_TOKEN_TYPE = "JWT"  # noqa: S105 - the name of a type
+
 #: The year 5138. What is above has counted milliseconds, or wants to make numbers overflow.
 TIME_LIMIT_SECONDS = 10**11
 
@@ -55,13 +60,22 @@ _UNSUPPORTED_MEMBERS = ("crit", "b64", "zip", "enc")
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the token must say. `audiences` are accepted beside `client_id`, never instead."""
+    """
+    What the token must say. `audiences` are accepted beside `client_id`, never instead.
+
+    No `nonce` where no login was asked for: at a renewal it is absent, or that of the login, which
+    nobody remembers (Core 12.2). One of `acr_values` must be there if there are any, and with
+    `max_age` an authentication that is not older, in seconds.
+    """
 
     issuer: str
     client_id: str
-    nonce: str
+    nonce: str | None
     audiences: frozenset[str] = frozenset()
     leeway_seconds: int = 60
+    algorithms: frozenset[str] = ALGORITHMS
+    acr_values: tuple[str, ...] = ()
+    max_age: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +97,14 @@ def verified_claims(
         SignatureRefused: also when the key is unknown; newer keys may help.
         LoginError: for any other reason.
     """
-    header, claims = _verified(id_token, keys)
-    _check_issuer(claims, expected)
-    _check_audience(claims, expected)
+    header, claims = _verified(id_token, keys, expected, ID_TOKEN_TYPE)
+    check_issuer(claims, expected)
+    check_audience(claims, expected)
     _check_purpose(claims)
     _check_nonce(claims, expected)
     _check_times(claims, expected, now)
     _check_subject(claims)
+    _check_authentication(claims, expected, now)
     for name, value in bound.items():
         _check_hash(claims, name, value, header.algorithm)
     return claims
@@ -105,18 +120,29 @@ def verified_userinfo(token: str, keys: KeySet, expected: Expected, now: float) 
         SignatureRefused: also when the key is unknown; newer keys may help.
         LoginError: for any other reason.
     """
-    _, claims = _verified(token, keys)
-    _check_issuer(claims, expected)
-    _check_audience(claims, expected)
+    claims = verified_token(token, keys, expected, ID_TOKEN_TYPE)
+    check_issuer(claims, expected)
+    check_audience(claims, expected)
     _check_purpose(claims)
-    if "exp" in claims and _time(claims, "exp") + expected.leeway_seconds <= now:
+    if "exp" in claims and time_of(claims, "exp") + expected.leeway_seconds <= now:
         raise TimeRefused(f"expired at {claims['exp']}, here it is {now:.0f}")
-    _check_not_ahead(claims, ("iat", "nbf"), expected, now)
+    check_not_ahead(claims, ("iat", "nbf"), expected, now)
     return claims
 
 
-def _verified(id_token: str, keys: KeySet) -> tuple[_Header, dict[str, Any]]:
-    header = _header(_segments(id_token)[0])
+def verified_token(token: str, keys: KeySet, expected: Expected, typ: str) -> dict[str, Any]:
+    """
+    The claims of a token of this type whose signature holds; none of them is judged.
+
+    Raises:
+        SignatureRefused: also when the key is unknown; newer keys may help.
+        LoginError: it is another type of token, or none.
+    """
+    return _verified(token, keys, expected, typ)[1]
+
+
+def _verified(id_token: str, keys: KeySet, expected: Expected, typ: str) -> tuple[_Header, dict[str, Any]]:
+    header = _header(_segments(id_token)[0], expected.algorithms, typ)
     candidates = keys.candidates(header.kid, header.algorithm)
     if not candidates:
         raise SignatureRefused(f"no published key has the id {quoted(header.kid)} and fits {header.algorithm}")
@@ -159,29 +185,30 @@ def _object(document: bytes, what: str) -> dict[str, Any]:
         raise IdTokenMalformed(f"{what}: {error}") from None
 
 
-def _header(document: bytes) -> _Header:
+def _header(document: bytes, algorithms: frozenset[str], expected_type: str) -> _Header:
     members = _object(document, "header")
     algorithm, kid = members.get("alg"), members.get("kid")
-    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+    if not isinstance(algorithm, str) or algorithm not in algorithms & ALGORITHMS:
         raise AlgorithmRefused(f"signed with {quoted(algorithm)}")
     if "kid" in members and not isinstance(kid, str):
         raise IdTokenMalformed("the key id is not text")
     if found := [name for name in _UNSUPPORTED_MEMBERS if name in members]:
         raise IdTokenMalformed(f"header member {found[0]} is not supported")
     # RFC 8725 3.11: an access token (at+jwt) or logout token (logout+jwt) is signed by the same key.
-    typ = members.get("typ", "JWT")
-    if not isinstance(typ, str) or typ.upper() != "JWT":
-        raise IdTokenMalformed(f"the token is a {quoted(typ)}, not an ID token")
+    # Only an ID token may leave it out.
+    typ = members.get("typ", ID_TOKEN_TYPE)
+    if not isinstance(typ, str) or typ.upper() != expected_type:
+        raise IdTokenMalformed(f"the token is of type {quoted(typ)}")
     return _Header(algorithm, kid)
 
 
-def _check_issuer(claims: Mapping[str, Any], expected: Expected) -> None:
+def check_issuer(claims: Mapping[str, Any], expected: Expected) -> None:
     issuer = claims.get("iss")
     if not isinstance(issuer, str) or issuer != expected.issuer:
         raise IssuerRefused(f"the token is from {quoted(issuer)}, expected {quoted(expected.issuer)}")
 
 
-def _check_audience(claims: Mapping[str, Any], expected: Expected) -> None:
+def check_audience(claims: Mapping[str, Any], expected: Expected) -> None:
     aud, azp = claims.get("aud"), claims.get("azp")
     named = [aud] if isinstance(aud, str) else aud
     if not isinstance(named, list) or not all(isinstance(one, str) for one in named):
@@ -203,13 +230,15 @@ def _check_purpose(claims: Mapping[str, Any]) -> None:
 
 def _check_nonce(claims: Mapping[str, Any], expected: Expected) -> None:
     nonce = claims.get("nonce")
+    if expected.nonce is None:
+        return
     if not isinstance(nonce, str) or not hmac.compare_digest(nonce.encode(), expected.nonce.encode()):
         raise NonceRefused("the nonce is " + ("another one" if "nonce" in claims else "missing"))
 
 
 def _check_times(claims: Mapping[str, Any], expected: Expected, now: float) -> None:
     leeway = expected.leeway_seconds
-    issued, expires = _time(claims, "iat"), _time(claims, "exp")
+    issued, expires = time_of(claims, "iat"), time_of(claims, "exp")
     if expires + leeway <= now:
         raise TimeRefused(f"expired at {expires}, here it is {now:.0f}")
     if expires - issued > LIFETIME_LIMIT_SECONDS:
@@ -218,16 +247,16 @@ def _check_times(claims: Mapping[str, Any], expected: Expected, now: float) -> N
         raise TimeRefused(f"issued at {issued}, here it is only {now:.0f}")
     if now - issued > AGE_LIMIT_SECONDS + leeway:
         raise TimeRefused(f"issued at {issued}, here it is {now:.0f}: too long ago")
-    _check_not_ahead(claims, ("nbf", "auth_time"), expected, now)
+    check_not_ahead(claims, ("nbf", "auth_time"), expected, now)
 
 
-def _check_not_ahead(claims: Mapping[str, Any], names: tuple[str, ...], expected: Expected, now: float) -> None:
+def check_not_ahead(claims: Mapping[str, Any], names: tuple[str, ...], expected: Expected, now: float) -> None:
     for name in names:
-        if name in claims and _time(claims, name) - expected.leeway_seconds > now:
+        if name in claims and time_of(claims, name) - expected.leeway_seconds > now:
             raise TimeRefused(f"{name} is {claims[name]}, here it is only {now:.0f}")
 
 
-def _time(claims: Mapping[str, Any], name: str) -> int:
+def time_of(claims: Mapping[str, Any], name: str) -> int:
     # A bool is an int to Python, and 1e300 or "1700000000" compare in surprising ways.
     value = claims.get(name)
     if type(value) is not int or not 0 <= value < TIME_LIMIT_SECONDS:
@@ -239,6 +268,17 @@ def _check_subject(claims: Mapping[str, Any]) -> None:
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject.strip():
         raise ClaimsRefused("sub is missing, empty or not text")
+
+
+def _check_authentication(claims: Mapping[str, Any], expected: Expected, now: float) -> None:
+    """How and when somebody authenticated, where that was asked for (Core 3.1.2.1 and 2)."""
+    acr = claims.get("acr")
+    if expected.acr_values and acr not in expected.acr_values:
+        raise AuthenticationWeak(f"acr is {quoted(acr)}")
+    if expected.max_age is not None:
+        age = now - time_of(claims, "auth_time")
+        if age > expected.max_age + expected.leeway_seconds:
+            raise AuthenticationOld(f"authenticated {age:.0f} seconds ago, at most {expected.max_age} were asked for")
 
 
 def _check_hash(claims: Mapping[str, Any], name: str, value: str | None, algorithm: str) -> None:

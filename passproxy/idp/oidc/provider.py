@@ -13,13 +13,15 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginError, LoginUnknown, RenewalRefused
+from passproxy.core.errors import IdpUnavailable, LoginError, LoginUnknown, RenewalRefused
 from passproxy.core.identity import Authentication
 from passproxy.core.settings import OidcSettings
 from passproxy.core.urls import Origin
@@ -30,11 +32,15 @@ from passproxy.idp.oidc.answer import code_from
 from passproxy.idp.oidc.claims import attributes_from
 from passproxy.idp.oidc.client import client_from
 from passproxy.idp.oidc.discovery import ProviderMetadata, discovery_url, metadata_from
+from passproxy.idp.oidc.endings import end_session_url, revoke
 from passproxy.idp.oidc.errors import (
+    CodeRefused,
     DiscoveryRefused,
+    FrontchannelRefused,
     GroupsRefused,
     IssuerRefused,
     KeysRefused,
+    LogoutTokenRefused,
     SignatureRefused,
     UserinfoRefused,
     quoted,
@@ -42,12 +48,20 @@ from passproxy.idp.oidc.errors import (
 from passproxy.idp.oidc.id_token import Expected, verified_claims, verified_userinfo
 from passproxy.idp.oidc.jwks import KeySet, keys_from
 from passproxy.idp.oidc.kept import Kept
+from passproxy.idp.oidc.logout_token import verified_logout
 from passproxy.idp.oidc.overage import group_source, groups_at, is_permitted
 from passproxy.idp.oidc.pushed_request import push_endpoint, pushed
-from passproxy.idp.oidc.token_endpoint import Tokens, redeem
+from passproxy.idp.oidc.remembered import Remembered, packed, remembered_from
+from passproxy.idp.oidc.token_endpoint import Tokens, redeem, refreshed
 from passproxy.idp.oidc.userinfo import SubjectForeign, is_needed, userinfo
+from passproxy.idp.replay import ReplayCache
 
 CALLBACK_PATH = "oidc/callback"
+BACKCHANNEL_PATH = "oidc/backchannel-logout"
+FRONTCHANNEL_PATH = "oidc/frontchannel-logout"
+
+#: Where the provider sends the browser after a logout; it has to be registered there.
+LOGGED_OUT = "/.passproxy/logged-out"
 
 #: How often the description and the keys are read again.
 REFRESH_SECONDS = 3600.0
@@ -61,6 +75,8 @@ PUSHES_AT_ONCE = 32
 
 _CHANCE = random.SystemRandom()
 
+T = TypeVar("T")
+
 _log = logging.getLogger(__name__)
 
 
@@ -70,7 +86,9 @@ class OidcProvider:
     callback_path = CALLBACK_PATH
     login_id_field = "state"
     accepts_unsolicited = False
-    logout_paths: Mapping[str, tuple[str, ...]] = {}
+    logout_paths: Mapping[str, tuple[str, ...]] = MappingProxyType(
+        {BACKCHANNEL_PATH: ("POST",), FRONTCHANNEL_PATH: ("GET",)}
+    )
 
     def __init__(
         self,
@@ -91,6 +109,7 @@ class OidcProvider:
         self._client = client_from(settings, origin.url(f"/.passproxy/{CALLBACK_PATH}"))
         self._metadata = Kept(self._read_metadata, clock, self._metadata_on_disk())
         self._keys = Kept(self._read_keys, clock)
+        self._spent = ReplayCache()
 
     async def start(self, login_id: str, proof: Proof, now: float) -> str:
         """The authorization request, with `state`, `nonce` and PKCE (S256) always."""
@@ -114,29 +133,84 @@ class OidcProvider:
         keys = await self._keys.get()
         tokens = await redeem(self._http, metadata, self._client, code, _code_verifier(proof), now)
         bound = {"at_hash": tokens.access_token, "c_hash": code}
-        expected = self._expected(proof)
-        claims = await self._judged(lambda keys: verified_claims(tokens.id_token, keys, expected, now, bound), keys)
-        further = await self._further_claims(metadata, tokens, claims, expected, now)
+        expected, id_token = self._expected(proof), tokens.id_token or ""
+        claims = await self._judged(lambda keys: verified_claims(id_token, keys, expected, now, bound), keys)
+        return await self._authentication(metadata, tokens, claims, None, now)
+
+    async def _authentication(
+        self,
+        metadata: ProviderMetadata,
+        tokens: Tokens,
+        claims: dict[str, Any],
+        before: Remembered | None,
+        now: float,
+    ) -> Authentication:
+        """What verified claims and all that they refer to say; `before` is what is known at a renewal."""
+        further, is_whole = await self._further_claims(metadata, tokens, claims, before is not None, now)
         claims |= await self._groups_elsewhere(tokens, claims, further)
+        kept = packed(Remembered(tokens.refresh_token, tokens.id_token or (before.id_token if before else None)))
         return Authentication(
             issuer=claims["iss"],
             subject=claims["sub"],
             attributes=attributes_from(claims, further, allow_unverified_email=self._settings.allow_unverified_email),
             # Some providers write auth_time 0 for "unknown".
-            authenticated_at=claims.get("auth_time") or claims["iat"],
+            authenticated_at=claims.get("auth_time") or claims.get("iat", int(now)),
+            handles=tuple(f"{name}:{claims[name]}" for name in ("sub", "sid") if isinstance(claims.get(name), str)),
+            kept=kept,
+            is_renewable=tokens.refresh_token is not None and kept != b"",
+            keeps_identity=not is_whole,
         )
 
     async def finish_unsolicited(self, callback: Callback, now: float) -> Authentication:
-        raise LoginUnknown("unsolicited answers are not accepted")
+        raise LoginUnknown("an answer that no login asked for")
 
     async def renew(self, kept: bytes, subject: str, now: float) -> Authentication:
-        raise RenewalRefused("nothing is renewed here")
+        known = remembered_from(kept)
+        if known.refresh_token is None:
+            raise RenewalRefused("no refresh token is kept")
+        metadata, keys = await self._metadata.get(), await self._keys.get()
+        try:
+            tokens = await refreshed(self._http, metadata, self._client, known.refresh_token, now)
+        except CodeRefused as error:
+            raise RenewalRefused(error.detail) from None
+        claims: dict[str, Any] = {"iss": self._settings.issuer, "sub": subject}
+        if (id_token := tokens.id_token) is not None:
+            expected, bound = self._expected(None), {"at_hash": tokens.access_token}
+            claims = await self._judged(lambda keys: verified_claims(id_token, keys, expected, now, bound), keys)
+        if claims["sub"] != subject:
+            raise RenewalRefused("the new ID token is about somebody else")
+        return await self._authentication(metadata, tokens, claims, known, now)
 
     async def end(self, kept: bytes, logout_id: str, proof: Proof, now: float) -> Departure | None:
-        return None
+        known, metadata = remembered_from(kept), self._metadata.value
+        if metadata is None:
+            return None
+        if known.refresh_token is not None:
+            await revoke(self._http, metadata, self._client, known.refresh_token, now)
+        url = end_session_url(metadata, self._client, self._origin.url(LOGGED_OUT), logout_id, known.id_token)
+        return None if url is None else Departure(url)
 
     async def notified(self, message: Message, proof: Proof | None, now: float) -> LogoutNotice:
-        raise CallbackMalformed("no messages are taken here")
+        if message.path == FRONTCHANNEL_PATH:
+            return self._frontchannel(message.fields, now)
+        token = message.fields.get("logout_token", "")
+        expected, keys = self._expected(None), await self._keys.get()
+        try:
+            logout = await self._judged(lambda keys: verified_logout(token, keys, expected, now), keys)
+        except SignatureRefused as error:
+            raise LogoutTokenRefused(f"{error.code} {error.detail}") from None
+        monotonic = asyncio.get_running_loop().time()
+        if not self._spent.spend(self._settings.issuer, logout.token_id, logout.until, now, monotonic):
+            raise LogoutTokenRefused("used before, or too many were")
+        return LogoutNotice(logout.handles, logout.issued_at)
+
+    def _frontchannel(self, fields: Mapping[str, str], now: float) -> LogoutNotice:
+        """Front-Channel Logout 1.0, 3: proves nothing, but names a session that only the provider and we can name."""
+        session = fields.get("sid", "")
+        if fields.get("iss") != self._settings.issuer or not session:
+            raise FrontchannelRefused(f"iss is {quoted(fields.get('iss'))}, sid is {'given' if session else 'missing'}")
+        parts = urlsplit(self._settings.issuer)
+        return LogoutNotice((f"sid:{session}",), int(now), framed_by=f"{parts.scheme}://{parts.netloc}")
 
     def documents(self) -> Mapping[str, Document]:
         """A relying party publishes nothing."""
@@ -166,6 +240,10 @@ class OidcProvider:
             "code_challenge": create_s256_code_challenge(_code_verifier(proof)),
             "code_challenge_method": "S256",
         }
+        if self._settings.acr_values:
+            request["acr_values"] = " ".join(self._settings.acr_values)
+        if self._settings.max_age is not None:
+            request["max_age"] = str(self._settings.max_age)
         # For a code, query is the default (OAuth 2.0 Multiple Response Types 2.1); some refuse what they know anyway.
         return request if self._settings.response_mode == "query" else {**request, "response_mode": "form_post"}
 
@@ -187,16 +265,21 @@ class OidcProvider:
             scopes = tuple(scope for scope in scopes if scope in metadata.scopes)
         return scopes if "openid" in scopes else ("openid", *scopes)
 
-    def _expected(self, proof: Proof) -> Expected:
+    def _expected(self, proof: Proof | None) -> Expected:
+        """Of a token that answers this login; without one, of any other."""
+        settings = self._settings
         return Expected(
-            issuer=self._settings.issuer,
-            client_id=self._settings.client_id,
-            nonce=_nonce(proof),
-            audiences=frozenset(self._settings.audiences),
-            leeway_seconds=self._settings.clock_skew,
+            issuer=settings.issuer,
+            client_id=settings.client_id,
+            nonce=None if proof is None else _nonce(proof),
+            audiences=frozenset(settings.audiences),
+            leeway_seconds=settings.clock_skew,
+            algorithms=frozenset(settings.signing_algorithms),
+            acr_values=() if proof is None else settings.acr_values,
+            max_age=None if proof is None else settings.max_age,
         )
 
-    async def _judged(self, judge: Callable[[KeySet], dict[str, Any]], keys: KeySet) -> dict[str, Any]:
+    async def _judged(self, judge: Callable[[KeySet], T], keys: KeySet) -> T:
         """The verified claims. A key that is not known yet is worth one look at the key set, within its cool-down."""
         try:
             return judge(keys)
@@ -207,27 +290,31 @@ class OidcProvider:
             return judge(newer)
 
     async def _further_claims(
-        self, metadata: ProviderMetadata, tokens: Tokens, claims: Mapping[str, Any], expected: Expected, now: float
-    ) -> Mapping[str, Any]:
+        self, metadata: ProviderMetadata, tokens: Tokens, claims: Mapping[str, Any], is_renewal: bool, now: float
+    ) -> tuple[Mapping[str, Any], bool]:
+        """What userinfo adds, and whether all that was said at the login is said now."""
+
         async def verify(token: str) -> dict[str, Any]:
             return await self._judged(
-                lambda keys: verified_userinfo(token, keys, expected, now), await self._keys.get()
+                lambda keys: verified_userinfo(token, keys, self._expected(None), now), await self._keys.get()
             )
 
         mode = self._settings.use_userinfo
         if not is_needed(mode, claims) or (mode == "auto" and metadata.userinfo_endpoint is None):
-            return {}
+            return {}, tokens.id_token is not None
         try:
             if metadata.userinfo_endpoint is None or tokens.access_token is None:
                 raise UserinfoRefused("there is no userinfo endpoint, or no access token for it")
-            return await userinfo(self._http, metadata.userinfo_endpoint, tokens.access_token, claims["sub"], verify)
+            found = await userinfo(self._http, metadata.userinfo_endpoint, tokens.access_token, claims["sub"], verify)
+            return found, True
         except SubjectForeign:
             raise
         except LoginError as error:
-            if mode == "always":
+            # A renewal has spent its refresh token by now: what was known stands, and the new one is kept.
+            if mode == "always" and not is_renewal:
                 raise
             _log.warning("idp.userinfo_failed code=%s %s", error.code, error.detail)
-            return {}
+            return {}, not is_renewal
 
     async def _groups_elsewhere(
         self, tokens: Tokens, claims: Mapping[str, Any], further: Mapping[str, Any]

@@ -1,10 +1,10 @@
 """
-The code becomes tokens, once (RFC 6749 4.1.3, OpenID Connect Core 3.1.3).
+A code or a refresh token becomes tokens (RFC 6749 4.1.3 and 6, OpenID Connect Core 3.1.3 and 12).
 
-Sends the code, the code verifier and the client's credentials to the token
-endpoint and reads what comes back. That the code belongs to this browser was
-checked before; what the ID token says is judged afterwards. A code is never
-sent twice, whatever happens: the second use may revoke what the first one got.
+Sends it with the client's credentials to the token endpoint and reads what
+comes back. That the code belongs to this browser was checked before; what the
+ID token says is judged afterwards. Neither is ever sent twice from here,
+whatever happens: the second use may revoke what the first one got.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import aiohttp
@@ -36,10 +36,11 @@ _BEARER_TOKEN = re.compile(r"[!-~]{1,65536}\Z")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Tokens:
-    """Not yet judged. `access_token` is fit for a header, or None."""
+    """Not yet judged. `access_token` is fit for a header, or None; after a refresh there may be no ID token."""
 
-    id_token: str
+    id_token: str | None
     access_token: str | None
+    refresh_token: str | None = None
 
 
 async def redeem(
@@ -57,22 +58,49 @@ async def redeem(
         IdpUnavailable: the token endpoint did not answer, or has no time.
         CodeRefused, ClientRefused, TokenEndpointRefused: it refused, or answered something else.
     """
+    form = {"redirect_uri": client.redirect_uri, "code": code, "code_verifier": code_verifier}
+    tokens = tokens_from(await _asked(http, metadata, client, "authorization_code", form, now))
+    if tokens.id_token is None:
+        raise TokenEndpointRefused("the token response has no id_token; is the scope openid granted?")
+    return tokens
+
+
+async def refreshed(
+    http: aiohttp.ClientSession,  # noqa: TID251 - a type here, not a second session
+    metadata: ProviderMetadata,
+    client: Client,
+    refresh_token: str,
+    now: float,
+) -> Tokens:
+    """
+    Exchange a refresh token. Where none comes back, the old one goes on (RFC 6749 6).
+
+    Raises:
+        IdpUnavailable: the token endpoint did not answer, or has no time.
+        CodeRefused: the token is not good (any more).
+        ClientRefused, TokenEndpointRefused: it refused, or answered something else.
+    """
+    form = {"refresh_token": refresh_token}
+    tokens = tokens_from(await _asked(http, metadata, client, "refresh_token", form, now))
+    return tokens if tokens.refresh_token is not None else replace(tokens, refresh_token=refresh_token)
+
+
+async def _asked(
+    http: aiohttp.ClientSession,  # noqa: TID251 - a type here, not a second session
+    metadata: ProviderMetadata,
+    client: Client,
+    grant_type: str,
+    form: Mapping[str, str],
+    now: float,
+) -> Answer:
     headers, credentials = client.credentials(metadata, now, secrets.token_urlsafe(16))
-    form = prepare_token_request(
-        "authorization_code",
-        redirect_uri=client.redirect_uri,
-        code=code,
-        code_verifier=code_verifier,
-        **credentials,
-    )
-    answer = await fetch(
+    return await fetch(
         http,
         metadata.token_endpoint,
-        form=form,
+        form=prepare_token_request(grant_type, **form, **credentials),
         headers={"Accept": "application/json", **headers},
         limit_bytes=TOKEN_RESPONSE_LIMIT_BYTES,
     )
-    return tokens_from(answer)
 
 
 def tokens_from(answer: Answer) -> Tokens:
@@ -90,11 +118,14 @@ def tokens_from(answer: Answer) -> Tokens:
     token_type, id_token, access_token = map(members.get, ("token_type", "id_token", "access_token"))
     if not isinstance(token_type, str) or token_type.lower() != "bearer":
         raise TokenEndpointRefused(f"token_type is {quoted(token_type)}")
-    if not isinstance(id_token, str) or not id_token:
-        raise TokenEndpointRefused("the token response has no id_token; is the scope openid granted?")
+    if id_token is not None and not (isinstance(id_token, str) and id_token):
+        raise TokenEndpointRefused("the id_token is not one")
     if access_token is not None and not (isinstance(access_token, str) and _BEARER_TOKEN.match(access_token)):
         raise TokenEndpointRefused("the access token is not one")
-    return Tokens(id_token, access_token)
+    refresh_token = members.get("refresh_token")
+    if refresh_token is not None and not (isinstance(refresh_token, str) and _BEARER_TOKEN.match(refresh_token)):
+        raise TokenEndpointRefused("the refresh token is not one")
+    return Tokens(id_token, access_token, refresh_token)
 
 
 def _members(answer: Answer) -> Mapping[str, Any]:

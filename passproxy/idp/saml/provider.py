@@ -24,6 +24,7 @@ from passproxy.core.settings import SamlSettings
 from passproxy.core.urls import Origin
 from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof
 from passproxy.idp.lastgood import LastGood
+from passproxy.idp.replay import ReplayCache
 from passproxy.idp.saml.description import DescriptionSource
 from passproxy.idp.saml.errors import (
     AssertionReplayed,
@@ -35,7 +36,6 @@ from passproxy.idp.saml.errors import (
 from passproxy.idp.saml.keys import OwnKeys
 from passproxy.idp.saml.messages import AssertionFacts, Expectations, IdpDescription, facts_from, verify_request
 from passproxy.idp.saml.pool import Verifier
-from passproxy.idp.saml.replay import ReplayCache
 from passproxy.idp.saml.request import (
     ACS_PATH,
     METADATA_PATH,

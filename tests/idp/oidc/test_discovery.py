@@ -61,6 +61,8 @@ def test_a_document_is_read():
         scopes=("openid",),
         pushed_authorization_request_endpoint=None,
         requires_pushed_requests=False,
+        end_session_endpoint=None,
+        revocation_endpoint=None,
         names_itself_in_answers=True,
     )
 

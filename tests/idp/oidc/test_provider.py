@@ -510,7 +510,7 @@ class TestCallback:
         """OIDC-18, at a provider that ignores the code challenge."""
         mine, theirs = await scenario.begin(1), await scenario.begin(2)
         nonce = theirs.proof.derive("nonce")
-        body = {"access_token": "x", "token_type": "Bearer", "id_token": scenario.op.id_token(nonce)}
+        body = {"access_token": "x", "token_type": "Bearer", "id_token": scenario.op.id_token(nonce=nonce)}
         scenario.op.instead["token"] = answering(json.dumps(body).encode())
         with pytest.raises(NonceRefused):
             await scenario.finish_with(mine, code="abc")

@@ -40,7 +40,8 @@ def test_an_answer_may_lack_an_access_token():
 @pytest.mark.parametrize(
     "bad",
     [
-        pytest.param(good(id_token=DROP), id="no ID token"),
+        pytest.param(good(refresh_token=""), id="an empty refresh token"),
+        pytest.param(good(refresh_token="a b"), id="a refresh token with a space"),
         pytest.param(good(id_token=""), id="an empty ID token"),
         pytest.param(good(id_token=["a.b.c"]), id="a list of ID tokens"),
         pytest.param(good(token_type="mac"), id="another token type"),

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from passproxy.core.errors import LoginError
+from passproxy.idp.replay import ReplayCache
 from passproxy.idp.saml import errors
 from passproxy.idp.saml.errors import SamlRefused, SignatureRefused, refusal
 from passproxy.idp.saml.instant import seconds
-from passproxy.idp.saml.replay import ReplayCache
 from passproxy.idp.saml.selftest import failures
 
 NOW = 1_700_000_000.0
