@@ -245,9 +245,12 @@ class SamlSettings(Section):
     metadata_url: ProviderUrl | None = None
     metadata_file: Text | None = None
     metadata_refresh: Annotated[Seconds, Field(ge=60, le=7 * 86400)] = 3600
+    metadata_certificate_file: Text | None = None
     idp_entity_id: Text | None = None
     entity_id: Text | None = None
     name_id_format: Literal["unspecified", "emailAddress", "persistent", "transient"] = "unspecified"
+    allow_idp_initiated: bool = False
+    single_logout: bool = True
     force_authn: bool = False
     authn_context: TextList = ()
     sign_requests: bool = False
@@ -266,6 +269,14 @@ class SamlSettings(Section):
             raise ValueError("next_key_file and next_certificate_file belong together")
         if self.next_key_file is not None and self.key_file is None:
             raise ValueError("next_key_file needs key_file, which it will replace")
+        return self
+
+    @model_validator(mode="after")
+    def _somebody_must_have_been_asked(self) -> SamlSettings:
+        if self.allow_idp_initiated and self.force_authn:
+            raise ValueError(
+                "allow_idp_initiated and force_authn contradict each other: nobody was asked to sign in anew"
+            )
         return self
 
 

@@ -12,7 +12,7 @@ from passproxy.core.urls import Origin
 from passproxy.idp.base import IdentityProvider
 from passproxy.idp.lastgood import LastGood
 from passproxy.idp.oidc.provider import OidcProvider
-from passproxy.idp.saml.keys import own_keys
+from passproxy.idp.saml.keys import own_keys, signer_of_metadata
 from passproxy.idp.saml.provider import SamlProvider
 
 
@@ -27,5 +27,6 @@ def build(
     """The configured identity provider. `key` protects what is kept about it in `state_dir`."""
     if isinstance(settings, SamlSettings):
         keys = own_keys(settings, state_dir, origin.host, clock())
-        return SamlProvider(settings, origin, http, LastGood(state_dir / "saml-metadata.xml", key), clock, keys=keys)
+        last_good = LastGood(state_dir / "saml-metadata.xml", key)
+        return SamlProvider(settings, origin, http, last_good, clock, keys=keys, signer=signer_of_metadata(settings))
     return OidcProvider(settings, origin, http, LastGood(state_dir / "oidc-discovery.json", key), clock)

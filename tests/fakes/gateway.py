@@ -34,6 +34,7 @@ from passproxy.core.tokens import KeyRing
 from passproxy.demo.assertions import KeyPair, key_pair
 from passproxy.demo.idp import DemoIdentityProvider
 from passproxy.keyfile import obtained_keys
+from tests.fakes import idp_saml
 from tests.fakes.browser import Front
 
 HOST = "app.example.com"
@@ -85,6 +86,8 @@ async def protecting(upstream_url: str, state_dir: Path, **sections: Any) -> Asy
     sections.setdefault("state_dir", str(state_dir))
     provider = {} if {"oidc", "saml"} & sections.keys() else NO_IDP
     configuration = {"domain": HOST, "listen": "127.0.0.1:0", "upstream": upstream, **provider, **sections}
+    if "saml" in sections:
+        idp_saml.place_own_key(state_dir)
     # JSON is YAML, so this goes the way of a file.
     settings = settings_from(json.dumps(configuration), "test.yaml", {}, lambda path: Path(path).read_text("utf-8"))
     stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()

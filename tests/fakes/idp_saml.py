@@ -9,15 +9,20 @@ functions below do one thing each to a tree; their names say what.
 from __future__ import annotations
 
 import base64
+import secrets
 import time
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+import xmlsec
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -28,6 +33,7 @@ from lxml import etree
 
 from passproxy.demo.assertions import (
     DS,
+    METADATA,
     SAML,
     SAMLP,
     UNSPECIFIED,
@@ -42,7 +48,9 @@ from passproxy.demo.assertions import (
     sign,
 )
 from passproxy.idp.base import Callback
+from passproxy.idp.saml.keys import FILE_NAME
 from passproxy.idp.saml.messages import Expectations
+from passproxy.idp.saml.redirect import RSA_SHA256
 
 __all__ = ["UNSPECIFIED", "instant", "replace"]
 
@@ -51,6 +59,8 @@ IDP_ENTITY_ID = "https://idp.example.com/meta"
 SSO_URL = "https://idp.example.com/sso?tenant=1"
 SP_ENTITY_ID = "https://app.example.com/.passproxy/saml/metadata"
 ACS_URL = "https://app.example.com/.passproxy/saml/acs"
+SLO_URL = "https://app.example.com/.passproxy/saml/slo"
+IDP_SLO_URL = "https://idp.example.com/slo"
 REQUEST_ID = "_req1"
 USER, VICTIM = "user@example.com", "admin@example.com"
 
@@ -145,8 +155,93 @@ def own_key(name: str = "sp") -> bytes:
     return private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
+def place_own_key(folder: Path, name: str = "sp") -> None:
+    """PassProxy's own key where it would make one at its first start: making one is slow."""
+    (folder / FILE_NAME).write_bytes(keys(name).key_pem + keys(name).certificate_pem)
+
+
+def logout(
+    kind: str = "LogoutRequest",
+    *,
+    destination: str = SLO_URL,
+    issuer: str = IDP_ENTITY_ID,
+    content: str | None = None,
+    edit: Edit | None = None,
+    **attributes: str,
+) -> bytes:
+    """An unsigned logout message; `content` is what stands behind the Issuer."""
+    if content is None:
+        content = f"<saml:NameID>{USER}</saml:NameID>" if kind == "LogoutRequest" else status_of("Success")
+    more = "".join(f' {name}="{value}"' for name, value in attributes.items())
+    now = instant(time.time())
+    root = etree.fromstring(
+        f'<samlp:{kind} xmlns:samlp="{SAMLP}" xmlns:saml="{SAML}" ID="_{secrets.token_hex(8)}" Version="2.0"'
+        f' IssueInstant="{now}" Destination="{destination}"{more}>'
+        f"<saml:Issuer>{issuer}</saml:Issuer>{content}</samlp:{kind}>"
+    )
+    if edit:
+        edit(root)
+    return serialized(root)
+
+
+def status_of(*codes: str) -> str:
+    inner = ""
+    for code in reversed(codes):
+        inner = f'<samlp:StatusCode Value="urn:oasis:names:tc:SAML:2.0:status:{code}">{inner}</samlp:StatusCode>'
+    return f"<samlp:Status>{inner}</samlp:Status>"
+
+
+def by_post(document: bytes, pair: KeyPair | None = None, **signing: Any) -> bytes:
+    """A logout message with its root signed."""
+    pair = pair or keys()
+    root = etree.fromstring(document)
+    sign(root, pair.key_pem, pair.certificate_pem, **signing)
+    return serialized(root)
+
+
+def deflated(document: bytes) -> str:
+    compressor = zlib.compressobj(wbits=-15)
+    return base64.b64encode(compressor.compress(document) + compressor.flush()).decode()
+
+
+def by_redirect(
+    document: bytes,
+    pair: KeyPair | None = None,
+    *,
+    relay_state: str | None = "state-of-the-idp",
+    algorithm: str = RSA_SHA256,
+    name: str | None = None,
+    quoted: Callable[[str], str] = lambda text: quote(text, safe=""),
+) -> bytes:
+    """A query with a logout message, signed as it stands."""
+    name = name or ("SAMLRequest" if b"LogoutRequest" in document[:400] else "SAMLResponse")
+    query = f"{name}={quoted(deflated(document))}"
+    if relay_state is not None:
+        query += f"&RelayState={quoted(relay_state)}"
+    query += f"&SigAlg={quoted(algorithm)}"
+    private = load_pem_private_key((pair or keys()).key_pem, None)
+    digest = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}.get(algorithm[-3:], hashes.SHA1())
+    signature = private.sign(query.encode(), padding.PKCS1v15(), digest)
+    return f"{query}&Signature={quoted(base64.b64encode(signature).decode())}".encode()
+
+
 def callback(document: bytes, login_id: str = "login-1") -> Callback:
     return Callback({"SAMLResponse": base64.b64encode(document).decode(), "RelayState": login_id})
+
+
+def logout_service(binding: str = "HTTP-Redirect", url: str = IDP_SLO_URL, answers: str | None = None) -> Edit:
+    """An edit of metadata: the provider offers single logout."""
+
+    def edit(root: Element) -> None:
+        role = next(root.iter(f"{{{METADATA}}}IDPSSODescriptor"))
+        service = etree.Element(f"{{{METADATA}}}SingleLogoutService")
+        service.set("Binding", f"urn:oasis:names:tc:SAML:2.0:bindings:{binding}")
+        service.set("Location", url)
+        if answers:
+            service.set("ResponseLocation", answers)
+        role.insert(len(role.findall(f"{{{METADATA}}}KeyDescriptor")), service)
+
+    return edit
 
 
 def idp_metadata(
@@ -162,6 +257,30 @@ def read_request(redirect: str) -> Element:
     """The AuthnRequest that a redirect carries."""
     [encoded] = parse_qs(urlsplit(redirect).query)["SAMLRequest"]
     return etree.fromstring(zlib.decompress(base64.b64decode(encoded), -15))
+
+
+def read_message(encoded: str) -> Element:
+    """A message of ours from a query."""
+    return etree.fromstring(zlib.decompress(base64.b64decode(encoded), -15))
+
+
+def check_query(raw: str, pair: KeyPair) -> None:
+    """That this pair signed the raw query; raises otherwise."""
+    signed, _, signature = raw.partition("&Signature=")
+    public = x509.load_pem_x509_certificate(pair.certificate_pem).public_key()
+    public.verify(base64.b64decode(unquote(signature)), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+
+
+def check_signed(document: bytes, pair: KeyPair) -> None:
+    """That this pair signed the root, as any provider would check it; raises otherwise."""
+    root = etree.fromstring(document)
+    xmlsec.tree.add_ids(root, ["ID"])
+    context = xmlsec.SignatureContext()
+    context.key = xmlsec.Key.from_memory(pair.certificate_pem, xmlsec.constants.KeyDataFormatCertPem)
+    signature = root.find(f"{{{DS}}}Signature")
+    assert signature is not None
+    assert root.index(signature) == 1
+    context.verify(signature)
 
 
 def find(root: Element, path: str) -> Element:

@@ -24,6 +24,7 @@ from passproxy.idp.lastgood import LastGood
 from passproxy.idp.saml.errors import (
     AssertionReplayed,
     EncryptionMissing,
+    GroupsElsewhere,
     InResponseToRefused,
     ResponseMalformed,
     SubjectMissing,
@@ -31,7 +32,7 @@ from passproxy.idp.saml.errors import (
 )
 from passproxy.idp.saml.keys import own_keys
 from passproxy.idp.saml.pool import Verifier
-from passproxy.idp.saml.provider import SamlProvider
+from passproxy.idp.saml.provider import GROUPS_LINK, SamlProvider
 from passproxy.idp.saml.request import request_id
 from tests.fakes import idp_saml as idp
 from tests.idp.contract import LoginContract, Scenario, Started, Twist
@@ -57,6 +58,7 @@ async def verifier() -> AsyncIterator[Verifier]:
 async def build(verifier: Verifier, tmp_path: Path) -> AsyncIterator[Build]:
     """Makes providers whose metadata is a file, and keeps one HTTP client for them."""
     (tmp_path / "idp.xml").write_bytes(idp.idp_metadata())
+    idp.place_own_key(tmp_path)
     async with aiohttp.ClientSession() as http:
 
         def made(clock: Callable[[], float] = time.time, **settings: Any) -> SamlProvider:
@@ -152,8 +154,8 @@ async def test_a_plain_assertion_is_refused_where_encrypted_ones_are_wanted(buil
 
 async def test_the_metadata_announces_what_to_encrypt_for(build: Build, tmp_path: Path) -> None:
     provider = build(**_key_files(tmp_path), want_encrypted_assertions=True)
-    [descriptor] = etree.fromstring(provider.documents()["saml/metadata"].body).iter("{*}KeyDescriptor")
-    assert descriptor.get("use") == "encryption"
+    signing, descriptor = etree.fromstring(provider.documents()["saml/metadata"].body).iter("{*}KeyDescriptor")
+    assert (signing.get("use"), descriptor.get("use")) == ("signing", "encryption")
     assert base64.b64decode(descriptor.findtext(".//{*}X509Certificate") or "") == idp.der(idp.keys("sp"))
     methods = [method.get("Algorithm", "") for method in descriptor.iter("{*}EncryptionMethod")]
     assert methods[0].endswith("aes256-gcm")
@@ -333,3 +335,56 @@ async def test_the_adapter_is_an_identity_provider(provider: SamlProvider) -> No
         "saml/acs",
         "RelayState",
     )
+
+
+def unsolicited(**changes: Any) -> bytes:
+    return idp.answer(idp.facts(in_response_to=None, **changes))
+
+
+async def test_sem_10_an_answer_that_nobody_asked_for_is_taken_where_that_is_permitted_and_once(build: Build) -> None:
+    provider = build(allow_idp_initiated=True)
+    assert provider.accepts_unsolicited
+    document = unsolicited()
+    said = await provider.finish_unsolicited(idp.callback(document, ""), time.time())
+    assert said.subject == idp.USER
+    with pytest.raises(AssertionReplayed):
+        await provider.finish_unsolicited(idp.callback(document, ""), time.time())
+
+
+@pytest.mark.parametrize(
+    ("what", "document"),
+    [
+        ("SEM-07 the assertion names a request", lambda: idp.answer(idp.facts())),
+        ("SEM-07 only the response names one", lambda: idp.answer(idp.facts(in_response_to=None), after=idp.setting(".", "InResponseTo", "_r"))),
+        ("SEM-07 only the assertion names one", lambda: idp.answer(idp.facts(), after=idp.setting(".", "InResponseTo", None))),
+        ("SEM-01 for another service", lambda: unsolicited(audience="https://other.example.com/")),
+        ("SAML-01 unsigned", lambda: idp.answer(idp.facts(in_response_to=None), signed="neither")),
+    ],
+)  # fmt: skip
+async def test_an_unsolicited_answer_is_judged_as_strictly_as_any_other(
+    build: Build, what: str, document: Callable[[], bytes]
+) -> None:
+    provider = build(allow_idp_initiated=True)
+    with pytest.raises(LoginError):
+        await provider.finish_unsolicited(idp.callback(document(), ""), time.time())
+
+
+async def test_sem_10_without_permission_no_unsolicited_answer_is_taken(provider: SamlProvider) -> None:
+    assert not provider.accepts_unsolicited
+    with pytest.raises(InResponseToRefused):
+        await provider.finish_unsolicited(idp.callback(unsolicited(), ""), time.time())
+    with pytest.raises(InResponseToRefused):
+        await provider.finish(idp.callback(unsolicited()), Proof(b"s" * 32), time.time())
+
+
+async def test_groups_that_are_only_linked_to_are_a_page_of_their_own(provider: SamlProvider) -> None:
+    """Entra ID sends a link instead of more than 150 groups."""
+    link = {GROUPS_LINK: ("https://graph.windows.net/t/users/1/getMemberObjects",)}
+    proof = Proof(b"s" * 32)
+    attributes = {"mail": (idp.USER,), **link}
+    document = idp.answer(idp.facts(in_response_to=request_id(proof), attributes=attributes))
+    with pytest.raises(GroupsElsewhere):
+        await provider.finish(idp.callback(document), proof, time.time())
+    whole = {**attributes, "http://schemas.microsoft.com/ws/2008/06/identity/claims/groups": ("staff",)}
+    document = idp.answer(idp.facts(in_response_to=request_id(proof), attributes=whole, assertion_id="_a2"))
+    assert (await provider.finish(idp.callback(document), proof, time.time())).subject == idp.USER

@@ -27,7 +27,7 @@ from passproxy.core.errors import ConfigError
 from passproxy.core.settings import SamlSettings
 from passproxy.core.urls import Origin
 from passproxy.idp.base import Proof
-from passproxy.idp.saml.keys import FILE_NAME, OwnKey, OwnKeys, own_keys
+from passproxy.idp.saml.keys import FILE_NAME, OwnKey, OwnKeys, own_keys, signer_of_metadata
 from passproxy.idp.saml.request import metadata, redirect_url, service_provider
 from tests.fakes import idp_saml as idp
 
@@ -59,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, OwnKeys]:
 
 
 def test_no_key_is_made_that_nobody_needs(tmp_path: Path) -> None:
-    assert obtained(tmp_path, sign_requests=False) == OwnKeys()
+    assert obtained(tmp_path, sign_requests=False, single_logout=False) == OwnKeys()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -204,3 +204,15 @@ def test_the_metadata_of_who_does_not_sign_has_no_keys() -> None:
 
 def test_a_key_does_not_show_itself() -> None:
     assert "private" not in repr(OwnKeys((own("sp"),)))
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None])
+def test_a_certificate_for_metadata_that_is_none_stops_the_start(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "federation.crt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"saml\.metadata_certificate_file"):
+        signer_of_metadata(settings(metadata_certificate_file=str(path)))
+    path.write_bytes(idp.keys("federation").certificate_pem)
+    assert signer_of_metadata(settings(metadata_certificate_file=str(path))) == idp.der(idp.keys("federation"))
+    assert signer_of_metadata(settings()) is None

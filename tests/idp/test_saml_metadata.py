@@ -6,8 +6,10 @@ import base64
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+import xmlsec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
@@ -16,10 +18,10 @@ from cryptography.x509.oid import NameOID
 from lxml import etree
 
 from passproxy.core.urls import Origin
-from passproxy.demo.assertions import METADATA, instant, metadata, serialized
+from passproxy.demo.assertions import METADATA, instant, metadata, serialized, sign
 from passproxy.idp.saml.errors import MetadataRefused
 from passproxy.idp.saml.metadata import described
-from passproxy.idp.saml.request import guard_sso_url
+from passproxy.idp.saml.request import guard_provider_url
 from tests.fakes import idp_saml as idp
 from tests.fakes.idp_saml import Edit, Element
 
@@ -263,7 +265,7 @@ ORIGIN = Origin("https", "app.example.com", 443)
     ],
 )
 def test_an_address_to_send_browsers_to_may_be(url: str) -> None:
-    guard_sso_url(url, ORIGIN)
+    guard_provider_url(url, ORIGIN)
 
 
 @pytest.mark.parametrize(
@@ -293,9 +295,60 @@ def test_an_address_to_send_browsers_to_may_be(url: str) -> None:
 )
 def test_ssrf_10_an_address_to_send_browsers_to_may_not_be(url: str) -> None:
     with pytest.raises(MetadataRefused):
-        guard_sso_url(url, ORIGIN)
+        guard_provider_url(url, ORIGIN)
 
 
 def test_our_own_address_is_known_by_its_numbers_too() -> None:
     with pytest.raises(MetadataRefused, match="our own"):
-        guard_sso_url("http://[::1]:8080/sso", Origin("http", "[::1]", 8080))
+        guard_provider_url("http://[::1]:8080/sso", Origin("http", "[::1]", 8080))
+
+
+def signed_metadata(name: str = "federation", edit: Edit | None = None, **signing: Any) -> bytes:
+    """As a federation publishes it: signed as a whole, and with an end."""
+    pair = idp.keys(name)
+    until = idp.setting(".", "validUntil", instant(time.time() + 86400))
+    edits = idp.all_of(idp.setting(".", "ID", "_m"), until, edit or (lambda _: None))
+    root = etree.fromstring(idp.idp_metadata(edit=edits))
+    sign(root, pair.key_pem, pair.certificate_pem, **signing)
+    return serialized(root)
+
+
+SIGNER = idp.der(idp.keys("federation"))
+
+
+def test_signed_metadata_is_read_where_a_certificate_is_configured() -> None:
+    assert described(signed_metadata(), None, time.time(), SIGNER).entity_id == idp.IDP_ENTITY_ID
+    commented = signed_metadata(edit=lambda root: root.insert(0, etree.Comment("made by a tool")))
+    assert described(commented, None, time.time(), SIGNER).entity_id == idp.IDP_ENTITY_ID
+
+
+@pytest.mark.parametrize(
+    ("what", "document"),
+    [
+        ("SSRF-05 unsigned", lambda: idp.idp_metadata()),
+        ("SSRF-05 signed by somebody else", lambda: signed_metadata("stranger")),
+        ("SSRF-05 changed since", lambda: idp.replaced(signed_metadata(), idp.SSO_URL.replace("&", "&amp;"), "https://evil.example/sso")),
+        ("SSRF-05 without an end", lambda: signed_metadata(edit=idp.setting(".", "validUntil", None))),
+        ("SSRF-05 expired", lambda: signed_metadata(edit=idp.setting(".", "validUntil", instant(time.time() - 1)))),
+        ("SSRF-05 by SHA-1", lambda: signed_metadata(algorithm=xmlsec.constants.TransformRsaSha1)),
+        ("SSRF-05 inside an unsigned list", lambda: b'<md:EntitiesDescriptor xmlns:md="urn:oasis:names:tc:SAML:2.0:metadata">' + signed_metadata() + b"</md:EntitiesDescriptor>"),
+        ("SSRF-05 two elements with the signed ID", lambda: signed_metadata(edit=lambda root: root[0].set("ID", "_m"))),
+    ],
+)  # fmt: skip
+def test_metadata_that_is_not_signed_as_it_has_to_be_is_refused(what: str, document: Callable[[], bytes]) -> None:
+    with pytest.raises(MetadataRefused):
+        described(document(), None, time.time(), SIGNER)
+
+
+@pytest.mark.parametrize(
+    ("binding", "expected"), [("HTTP-Redirect", "redirect"), ("HTTP-POST", "post"), ("SOAP", ""), ("HTTP-Artifact", "")]
+)
+def test_single_logout_is_where_the_metadata_says_by_a_binding_that_browsers_know(binding: str, expected: str) -> None:
+    found = described(idp.idp_metadata(edit=idp.logout_service(binding)), None, time.time())
+    assert found.logout_binding == expected
+    assert found.logout_url == found.logout_response_url == (idp.IDP_SLO_URL if expected else "")
+    both = idp.all_of(
+        idp.logout_service("HTTP-POST", "https://x/post"), idp.logout_service(answers="https://x/answers")
+    )
+    found = described(idp.idp_metadata(edit=both), None, time.time())
+    assert (found.logout_binding, found.logout_response_url) == ("redirect", "https://x/answers")

@@ -28,7 +28,7 @@ from passproxy.idp.lastgood import LastGood
 from passproxy.idp.saml.errors import MetadataRefused
 from passproxy.idp.saml.messages import IdpDescription, describe_request, description_from
 from passproxy.idp.saml.pool import Verifier
-from passproxy.idp.saml.request import guard_sso_url
+from passproxy.idp.saml.request import guard_provider_url
 
 logger = logging.getLogger("passproxy.idp")
 
@@ -53,6 +53,7 @@ class DescriptionSource:
         last_good: LastGood,
         verifier: Verifier,
         clock: Callable[[], float],
+        signer: bytes | None = None,
     ) -> None:
         self._settings = settings
         self._origin = origin
@@ -60,6 +61,7 @@ class DescriptionSource:
         self._last_good = last_good
         self._verifier = verifier
         self._clock = clock
+        self._signer = signer
         self._description: IdpDescription | None = None
         self._document = b""
         self._was_last_good_read = False
@@ -82,6 +84,11 @@ class DescriptionSource:
         if description.valid_until is not None and description.valid_until <= now:
             raise MetadataRefused("the identity provider's metadata has expired and could not be renewed")
         return description
+
+    @property
+    def known(self) -> IdpDescription | None:
+        """What is known, without asking anybody."""
+        return self._description
 
     async def renewed(self, known: IdpDescription) -> IdpDescription | None:
         """A description that differs from `known`, if looking again, at most once a minute, finds one."""
@@ -152,9 +159,12 @@ class DescriptionSource:
         return answer.body
 
     async def _described(self, document: bytes) -> IdpDescription:
-        request = describe_request(document, self._settings.idp_entity_id, self._clock())
+        request = describe_request(document, self._settings.idp_entity_id, self._clock(), self._signer)
         description = description_from((await self._verifier.ask(request))["description"])
-        guard_sso_url(description.sso_url, self._origin)
+        guard_provider_url(description.sso_url, self._origin)
+        for url in (description.logout_url, description.logout_response_url):
+            if url:
+                guard_provider_url(url, self._origin)
         return description
 
     def _adopt(self, description: IdpDescription, document: bytes) -> None:

@@ -159,6 +159,20 @@ class SubjectMissing(IdentityIncomplete):
     hint = "Administrators: add a NameID (AD FS: a claim rule for Name ID) to what the identity provider sends to this service."
 
 
+class GroupsElsewhere(SamlRefused):
+    code = "PP-SAML-GROUPS"
+    title = "Your groups could not be read"
+    sentence = "You are in more groups than the identity provider sends, so nobody can tell what you may do."
+    hint = "Administrators: above 150 groups, Entra ID sends a link instead of the list. Let it send only the groups that are assigned to the application (Single sign-on, Attributes & Claims, Group claims)."
+
+
+class LogoutRefused(SamlRefused):
+    code = "PP-SAML-LOGOUT"
+    title = "This logout is not valid"
+    sentence = "The identity provider's message about a logout could not be accepted, so nothing was ended by it."
+    hint = "Administrators: the identity provider must sign its logout messages and send them to /.passproxy/saml/slo. The log says what is wrong with this one."
+
+
 class MetadataRefused(IdpUnavailable):
     """The description of the identity provider cannot be used. Logins are impossible until one can."""
 
@@ -206,6 +220,7 @@ _REPORTED: tuple[type[LoginError], ...] = (
     AuthnContextRefused,
     AuthenticationStale,
     AttributesRefused,
+    LogoutRefused,
     MetadataRefused,
 )
 _BY_CODE = {error.code: error for error in _REPORTED}

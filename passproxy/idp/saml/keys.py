@@ -52,6 +52,10 @@ class OwnKey:
         """By RSA-SHA256 as XML Signature means it: PKCS #1 v1.5."""
         return self.private.sign(message, padding.PKCS1v15(), hashes.SHA256())
 
+    def der(self) -> bytes:
+        """The private key, PKCS #8."""
+        return self.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
 
 @dataclass(frozen=True, slots=True)
 class OwnKeys:
@@ -61,7 +65,7 @@ class OwnKeys:
 
     def decryption_keys(self) -> tuple[bytes, ...]:
         """PKCS #8, DER."""
-        return tuple(key.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()) for key in self.keys)
+        return tuple(key.der() for key in self.keys)
 
 
 def own_keys(settings: SamlSettings, state_dir: Path, host: str, now: float) -> OwnKeys:
@@ -71,7 +75,7 @@ def own_keys(settings: SamlSettings, state_dir: Path, host: str, now: float) -> 
     Raises:
         ConfigError: a file cannot be read or written, or holds no usable key.
     """
-    if not settings.sign_requests and not settings.want_encrypted_assertions:
+    if not settings.sign_requests and not settings.want_encrypted_assertions and not settings.single_logout:
         return OwnKeys()
     if settings.key_file is None or settings.certificate_file is None:
         return OwnKeys((_generated(state_dir / FILE_NAME, host, now),))
@@ -79,6 +83,24 @@ def own_keys(settings: SamlSettings, state_dir: Path, host: str, now: float) -> 
     if settings.next_key_file is not None and settings.next_certificate_file is not None:
         keys.append(_read("saml.next_key_file", settings.next_key_file, settings.next_certificate_file))
     return OwnKeys(tuple(keys))
+
+
+def signer_of_metadata(settings: SamlSettings) -> bytes | None:
+    """
+    The certificate (DER) by which metadata has to be signed, if it has to.
+
+    Raises:
+        ConfigError: the file cannot be read, or is no certificate.
+    """
+    name = settings.metadata_certificate_file
+    if name is None:
+        return None
+    try:
+        return x509.load_pem_x509_certificate(Path(name).read_bytes()).public_bytes(Encoding.DER)
+    except OSError as error:
+        raise ConfigError((f"saml.metadata_certificate_file: {name}: {error.strerror}",)) from None
+    except ValueError:
+        raise ConfigError((f"saml.metadata_certificate_file: {name}: not a certificate in PEM",)) from None
 
 
 def _read(name: str, key_file: str, certificate_file: str) -> OwnKey:

@@ -30,6 +30,10 @@ class IdpDescription:
     valid_until: float | None
     certificates_expire: float
     notes: tuple[str, ...] = ()
+    #: Where to send logout messages, and how; the first of HTTP-Redirect and HTTP-POST that there is.
+    logout_binding: str = ""
+    logout_url: str = ""
+    logout_response_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,26 @@ class Expectations:
     dating_key: str = field(default="", repr=False)
     #: Our private keys (PKCS #8, DER). When there are any, only an encrypted assertion is accepted.
     decryption_keys: tuple[bytes, ...] = field(default=(), repr=False)
+    #: Nobody asked: the answer must name no request at all.
+    is_unsolicited: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogoutExpectations:
+    """
+    What a logout message is compared with.
+
+    Where `is_signed`, its signature was verified already, over the query that carried it; else
+    it must be inside. `request_id` is that of our own LogoutRequest, for its answer.
+    """
+
+    idp_entity_id: str
+    certificates: tuple[bytes, ...]
+    destination: str
+    is_signed: bool
+    request_id: str
+    now: float
+    skew: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +89,27 @@ class AssertionFacts:
     attributes: Mapping[str, tuple[str, ...]]
     authenticated_at: float
     session_not_on_or_after: float | None
+    #: The last two qualify the NameID; a logout must repeat them.
+    session_index: str
+    name_qualifier: str
+    sp_name_qualifier: str
     #: From here on the same assertion would be refused for its age: how long to remember it.
     usable_until: float
+
+
+@dataclass(frozen=True, slots=True)
+class LogoutFacts:
+    """
+    What a verified logout message says: a request, or with `is_success` not None the answer to ours.
+
+    No `session_indexes` mean all sessions of the name.
+    """
+
+    message_id: str
+    issued_at: float
+    name_id: str = ""
+    session_indexes: tuple[str, ...] = ()
+    is_success: bool | None = None
 
 
 def encoded(message: Mapping[str, Any]) -> bytes:
@@ -91,8 +134,16 @@ def verify_request(document: bytes, expectations: Expectations) -> dict[str, Any
     return {"do": "verify", "document": document, "expectations": asdict(expectations)}
 
 
-def describe_request(document: bytes, entity_id: str | None, now: float) -> dict[str, Any]:
-    return {"do": "describe", "document": document, "entity_id": entity_id, "now": now}
+def describe_request(document: bytes, entity_id: str | None, now: float, signer: bytes | None = None) -> dict[str, Any]:
+    return {"do": "describe", "document": document, "entity_id": entity_id, "now": now, "signer": signer}
+
+
+def logout_request(document: bytes, expectations: LogoutExpectations) -> dict[str, Any]:
+    return {"do": "logout", "document": document, "expectations": asdict(expectations)}
+
+
+def sign_request(document: bytes, key: bytes, certificate: bytes) -> dict[str, Any]:
+    return {"do": "sign", "document": document, "key": key, "certificate": certificate}
 
 
 def expectations_from(message: Mapping[str, Any]) -> Expectations:
@@ -111,6 +162,14 @@ def description_from(message: Mapping[str, Any]) -> IdpDescription:
 def facts_from(message: Mapping[str, Any]) -> AssertionFacts:
     attributes = {name: tuple(values) for name, values in message["attributes"].items()}
     return AssertionFacts(**{**message, "attributes": attributes})
+
+
+def logout_expectations_from(message: Mapping[str, Any]) -> LogoutExpectations:
+    return LogoutExpectations(**{**message, "certificates": _bytes_tuple(message["certificates"])})
+
+
+def logout_facts_from(message: Mapping[str, Any]) -> LogoutFacts:
+    return LogoutFacts(**{**message, "session_indexes": tuple(message["session_indexes"])})
 
 
 def bytes_from(value: str) -> bytes:

@@ -2,10 +2,11 @@
 What the metadata of an identity provider says about it.
 
 Exactly one entity is chosen, by name or because there is no other; only keys
-for signing are taken, and only strong ones. Nothing is fetched here, and the
-document's own signature is not verified: it is trusted for where it came from
-(TLS, or a file of the administrator). Whether the address that browsers are
-sent to is acceptable is judged by request.py, which uses it.
+for signing are taken, and only strong ones. Nothing is fetched here. The
+document is trusted for where it came from (TLS, or a file of the
+administrator), or, where a certificate is configured, for its signature
+alone. Whether the addresses that browsers are sent to are acceptable is judged
+by request.py, which uses them.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 
 from passproxy.idp.saml.document import parsed
-from passproxy.idp.saml.errors import MetadataRefused, ResponseMalformed
+from passproxy.idp.saml.errors import MetadataRefused, ResponseMalformed, SamlRefused, SignatureRefused
 from passproxy.idp.saml.instant import seconds
 from passproxy.idp.saml.messages import IdpDescription
-from passproxy.idp.saml.precheck import DS
+from passproxy.idp.saml.precheck import DS, guard_identifiers, signatures_of
+from passproxy.idp.saml.signatures import confirm
 
 MD = "{urn:oasis:names:tc:SAML:2.0:metadata}"
 _PROTOCOL = "urn:oasis:names:tc:SAML:2.0:protocol"
 _REDIRECT = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
+_POST = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 
 #: A national federation has some thousand entities of some hundred elements below 5 MiB.
 METADATA_ELEMENT_LIMIT = 200_000
@@ -41,9 +44,11 @@ RSA_BITS = range(2048, 8193)
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
 
-def described(document: bytes, entity_id: str | None, now: float) -> IdpDescription:
+def described(document: bytes, entity_id: str | None, now: float, signer: bytes | None = None) -> IdpDescription:
     """
     The identity provider that a metadata document describes.
+
+    With a `signer` (a certificate, DER) only as far as the document is signed by its key, and has an end.
 
     Raises:
         MetadataRefused: there is none, more than one to choose from, or it cannot be used.
@@ -53,9 +58,14 @@ def described(document: bytes, entity_id: str | None, now: float) -> IdpDescript
         root = parsed(document.removeprefix(b"\xef\xbb\xbf").lstrip(), METADATA_ELEMENT_LIMIT)
     except ResponseMalformed as error:
         raise MetadataRefused(error.detail) from None
+    if signer is not None:
+        _check_signature(root, signer)
     entity = _chosen(root, entity_id)
     role = _role(entity)
     valid_until = _valid_until(role)
+    if signer is not None and valid_until is None:
+        # An old copy would be as good as a new one for ever (SAML2int SDP-MD03).
+        raise MetadataRefused("signed metadata without a validUntil")
     if valid_until is not None and valid_until <= now:
         raise MetadataRefused(f"the metadata expired {now - valid_until:.0f} seconds ago")
     notes: list[str] = []
@@ -67,7 +77,36 @@ def described(document: bytes, entity_id: str | None, now: float) -> IdpDescript
         valid_until=valid_until,
         certificates_expire=max(c.not_valid_after_utc.timestamp() for c in certificates),
         notes=tuple(notes),
+        **_logout_service(role),
     )
+
+
+def _check_signature(root: etree._Element, signer: bytes) -> None:
+    """An enveloped signature on the whole, by this certificate, of the same strictness as a response's."""
+    elements = list(root.iter("*"))  # tools put their comments in
+    try:
+        guard_identifiers(elements)
+        signature = signatures_of((root,), elements).get(root)
+        if signature is None:
+            raise SignatureRefused("it is not signed")
+        confirm(root, (signature,), (signer,))
+    except SamlRefused as error:
+        raise MetadataRefused(f"the metadata's signature: {error.code} {error.detail}") from None
+
+
+def _logout_service(role: etree._Element) -> dict[str, str]:
+    """Where its single logout is, by the binding that is better for browsers; nothing where it has none."""
+    services = {service.get("Binding", ""): service for service in role.findall(f"{MD}SingleLogoutService")}
+    for name, binding in (("redirect", _REDIRECT), ("post", _POST)):
+        service = services.get(binding)
+        if service is not None:
+            url = service.get("Location", "")
+            return {
+                "logout_binding": name,
+                "logout_url": url,
+                "logout_response_url": service.get("ResponseLocation", url),
+            }
+    return {}
 
 
 def _chosen(root: etree._Element, entity_id: str | None) -> etree._Element:

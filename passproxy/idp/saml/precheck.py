@@ -125,16 +125,18 @@ def sound(document: bytes, *, is_vouched_for: bool = False) -> Sound:
     return Sound(response, assertion, signatures.get(response), signatures.get(assertion))
 
 
-def message(document: bytes) -> tuple[etree._Element, list[etree._Element]]:
-    """A Response and all elements of it, none of them a comment, each ID of them unique."""
+def message(
+    document: bytes, roots: frozenset[str] = frozenset({"Response"})
+) -> tuple[etree._Element, list[etree._Element]]:
+    """A message of one of these kinds and all elements of it, none of them a comment, each ID of them unique."""
     if len(document) > RESPONSE_LIMIT_BYTES:
         raise ResponseMalformed(f"the document is larger than {RESPONSE_LIMIT_BYTES} bytes")
-    response = parsed(document)
-    if response.tag != f"{SAMLP}Response":
-        raise ResponseMalformed("the root element is not a Response")
-    elements = _elements(response)
-    _guard_identifiers(elements)
-    return response, elements
+    root = parsed(document)
+    if root.tag not in {f"{SAMLP}{name}" for name in roots}:
+        raise ResponseMalformed(f"the root element is not a {' or '.join(sorted(roots))}")
+    elements = _elements(root)
+    guard_identifiers(elements)
+    return root, elements
 
 
 def _elements(root: etree._Element) -> list[etree._Element]:
@@ -157,7 +159,7 @@ def _guard_scopes(elements: list[etree._Element]) -> None:
             raise StructureRefused("too deep, or too many namespaces in one place")
 
 
-def _guard_identifiers(elements: list[etree._Element]) -> None:
+def guard_identifiers(elements: list[etree._Element]) -> None:
     # By local name and in any case: xml:id, Id and x:ID are IDs to some reader.
     identifiers = Counter(
         value

@@ -4,8 +4,9 @@ The SAML 2.0 adapter: a service provider behind the one interface of idp/base.py
 Sends the browser out by HTTP-Redirect and takes it back by HTTP-POST. What an
 answer is worth is judged in a process of its own (verify.py in worker.py);
 here it is decoded, compared with what was used before, and translated into an
-`Authentication`. Unsolicited answers are not accepted: each must name, signed,
-the request that is derived from this login's proof.
+`Authentication`. Each answer must name, signed, the request that is derived
+from this login's proof; one that names none is taken only where the
+configuration permits it. The end of sessions is in single_logout.py.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Literal
 
 import aiohttp
 
-from passproxy.core.errors import CallbackMalformed, LoginUnknown, RenewalRefused
-from passproxy.core.identity import Authentication
+from passproxy.core.errors import RenewalRefused
+from passproxy.core.identity import ALIASES, Authentication
 from passproxy.core.settings import SamlSettings
 from passproxy.core.urls import Origin
 from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof
@@ -28,16 +29,20 @@ from passproxy.idp.replay import ReplayCache
 from passproxy.idp.saml.description import DescriptionSource
 from passproxy.idp.saml.errors import (
     AssertionReplayed,
+    GroupsElsewhere,
+    InResponseToRefused,
     ResponseMalformed,
     SignatureRefused,
     SubjectMissing,
     VerifierBusy,
 )
 from passproxy.idp.saml.keys import OwnKeys
+from passproxy.idp.saml.logout import handles_of, named_session, packed
 from passproxy.idp.saml.messages import AssertionFacts, Expectations, IdpDescription, facts_from, verify_request
 from passproxy.idp.saml.pool import Verifier
 from passproxy.idp.saml.request import (
     ACS_PATH,
+    LOGOUT_PATH,
     METADATA_PATH,
     dating_key,
     metadata,
@@ -45,11 +50,15 @@ from passproxy.idp.saml.request import (
     request_id,
     service_provider,
 )
+from passproxy.idp.saml.single_logout import SingleLogout
 
 #: The decoded limit of precheck.py in base64, with room for its line breaks.
 _ENCODED_LIMIT_CHARACTERS = 384 * 1024
 
 _TRANSIENT = "urn:oasis:names:tc:SAML:2.0:nameid-format:transient"
+
+#: What Entra ID sends instead of more than 150 groups.
+GROUPS_LINK = "http://schemas.microsoft.com/claims/groups.link"
 
 #: Where else a provider says who it is, when there is no NameID or one that changes with
 #: each login: the OASIS subject identifiers, then Entra's and AD FS's claims.
@@ -67,8 +76,6 @@ class SamlProvider:
     callback_method: Literal["GET", "POST"] = "POST"
     callback_path = ACS_PATH
     login_id_field = "RelayState"
-    accepts_unsolicited = False
-    logout_paths: Mapping[str, tuple[str, ...]] = {}
 
     def __init__(
         self,
@@ -79,15 +86,22 @@ class SamlProvider:
         clock: Callable[[], float],
         verifier: Verifier | None = None,
         keys: OwnKeys = OwnKeys(),  # noqa: B008 - frozen and empty
+        signer: bytes | None = None,
     ) -> None:
+        self.accepts_unsolicited = settings.allow_idp_initiated
+        self.logout_paths: Mapping[str, tuple[str, ...]] = (
+            {LOGOUT_PATH: ("GET", "POST")} if settings.single_logout and keys.keys else {}
+        )
         self._keys = keys
         self._signing_key = keys.keys[0] if settings.sign_requests else None
         self._decryption_keys = keys.decryption_keys() if settings.want_encrypted_assertions else ()
         self._skew = float(settings.clock_skew)
         self._us = service_provider(origin, settings)
         self._verifier = verifier or Verifier(clock)
-        self._source = DescriptionSource(settings, origin, http, last_good, self._verifier, clock)
+        self._source = DescriptionSource(settings, origin, http, last_good, self._verifier, clock, signer)
         self._replays = ReplayCache()
+        key = keys.keys[0] if self.logout_paths else None
+        self._logout = SingleLogout(self._us, key, self._source, self._verifier, self._skew)
         # The replay cache starts empty, so what may have been used before us is refused (CLK-06).
         self._started_at = clock()
 
@@ -96,6 +110,9 @@ class SamlProvider:
         return redirect_url(idp.sso_url, self._us, login_id, proof, now, self._signing_key)
 
     async def finish(self, callback: Callback, proof: Proof, now: float) -> Authentication:
+        return await self._finished(callback, proof, now)
+
+    async def _finished(self, callback: Callback, proof: Proof | None, now: float) -> Authentication:
         document = _document(callback)
         facts = await self._verified(document, proof, now)
         if self._replays.is_full():
@@ -106,16 +123,18 @@ class SamlProvider:
         return _authentication(facts)
 
     async def finish_unsolicited(self, callback: Callback, now: float) -> Authentication:
-        raise LoginUnknown("unsolicited answers are not accepted")
+        if not self.accepts_unsolicited:
+            raise InResponseToRefused("unsolicited answers are not accepted")
+        return await self._finished(callback, None, now)
 
     async def renew(self, kept: bytes, subject: str, now: float) -> Authentication:
-        raise RenewalRefused("nothing is renewed here")
+        raise RenewalRefused("SAML has nothing to ask again with")
 
     async def end(self, kept: bytes, logout_id: str, proof: Proof, now: float) -> Departure | None:
-        return None
+        return await self._logout.end(kept, logout_id, proof, now)
 
     async def notified(self, message: Message, proof: Proof | None, now: float) -> LogoutNotice:
-        raise CallbackMalformed("no messages are taken here")
+        return await self._logout.notified(message, proof, now)
 
     def documents(self) -> Mapping[str, Document]:
         return {METADATA_PATH: Document("application/samlmetadata+xml", metadata(self._us, self._keys))}
@@ -132,7 +151,7 @@ class SamlProvider:
         """End the verifying process. `run` does so by itself."""
         await self._verifier.close()
 
-    async def _verified(self, document: bytes, proof: Proof, now: float) -> AssertionFacts:
+    async def _verified(self, document: bytes, proof: Proof | None, now: float) -> AssertionFacts:
         idp = await self._source.current(now)
         try:
             return await self._judged(document, idp, proof, now)
@@ -143,19 +162,20 @@ class SamlProvider:
                 raise
             return await self._judged(document, renewed, proof, now)
 
-    async def _judged(self, document: bytes, idp: IdpDescription, proof: Proof, now: float) -> AssertionFacts:
+    async def _judged(self, document: bytes, idp: IdpDescription, proof: Proof | None, now: float) -> AssertionFacts:
         expected = Expectations(
             idp_entity_id=idp.entity_id,
             certificates=idp.certificates,
             sp_entity_id=self._us.entity_id,
             acs_url=self._us.acs_url,
-            request_id=request_id(proof),
+            request_id="" if proof is None else request_id(proof),
             now=now,
             skew=self._skew,
             not_issued_before=self._started_at - self._skew,
             authn_contexts=self._us.authn_contexts,
-            dating_key=dating_key(proof) if self._us.force_authn else "",
+            dating_key=dating_key(proof) if proof is not None and self._us.force_authn else "",
             decryption_keys=self._decryption_keys,
+            is_unsolicited=proof is None,
         )
         return facts_from((await self._verifier.ask(verify_request(document, expected)))["facts"])
 
@@ -173,12 +193,17 @@ def _document(callback: Callback) -> bytes:
 
 def _authentication(facts: AssertionFacts) -> Authentication:
     end = facts.session_not_on_or_after
+    if GROUPS_LINK in facts.attributes and not any(facts.attributes.get(name) for name in ALIASES["groups"]):
+        raise GroupsElsewhere("the groups are only referred to (groups.link)")
+    session = named_session(facts)
     return Authentication(
         issuer=facts.issuer,
         subject=_subject(facts),
         attributes=facts.attributes,
         authenticated_at=int(facts.authenticated_at),
         expires_at=None if end is None else int(end),
+        handles=handles_of(session),
+        kept=packed(session),
     )
 
 

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import base64
 import re
-import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from passproxy.core.settings import SamlSettings
 from passproxy.core.urls import DEFAULT_PORTS, Origin, is_loopback
@@ -22,11 +21,12 @@ from passproxy.idp.base import Proof
 from passproxy.idp.saml.dated import dated
 from passproxy.idp.saml.errors import MetadataRefused
 from passproxy.idp.saml.keys import OwnKey, OwnKeys
+from passproxy.idp.saml.redirect import signed_query
 
 _NAME_ID_FORMAT = "urn:oasis:names:tc:SAML:{version}:nameid-format:{name}"
 _POST_BINDING = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 _SAMLP = "urn:oasis:names:tc:SAML:2.0:protocol"
-_RSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#rsa-sha256"
+_REDIRECT_BINDING = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect"
 _SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
 
 #: What sealed.py accepts, the best first; providers that read it choose by it.
@@ -43,6 +43,7 @@ _ENCRYPTION_METHODS = "".join(
 
 ACS_PATH = "saml/acs"
 METADATA_PATH = "saml/metadata"
+LOGOUT_PATH = "saml/slo"
 _RESERVED_PREFIX = "/.passproxy/"
 
 
@@ -58,6 +59,8 @@ class ServiceProvider:
     authn_contexts: tuple[str, ...] = ()
     signs_requests: bool = False
     wants_encryption: bool = False
+    #: Where logout messages arrive; empty where there is no single logout.
+    logout_url: str = ""
 
 
 def service_provider(origin: Origin, settings: SamlSettings) -> ServiceProvider:
@@ -69,10 +72,11 @@ def service_provider(origin: Origin, settings: SamlSettings) -> ServiceProvider:
         authn_contexts=settings.authn_context,
         signs_requests=settings.sign_requests,
         wants_encryption=settings.want_encrypted_assertions,
+        logout_url=origin.url(_RESERVED_PREFIX + LOGOUT_PATH) if settings.single_logout else "",
     )
 
 
-def guard_sso_url(url: str, origin: Origin) -> None:
+def guard_provider_url(url: str, origin: Origin) -> None:
     """
     Refuse to send browsers, and our request with them, to an address that cannot be an identity provider's.
 
@@ -80,19 +84,19 @@ def guard_sso_url(url: str, origin: Origin) -> None:
         MetadataRefused: not https (or http toward this machine), not plain, or our own.
     """
     if not re.fullmatch(r"[!-~]{1,2048}", url) or re.search(r"[\"<>\\^`{|}#]", url):
-        raise MetadataRefused("the single sign-on address is not a plain URL")
+        raise MetadataRefused("the address of its sign-on or logout is not a plain URL")
     try:
         parts = urlsplit(url)
         port = parts.port or DEFAULT_PORTS.get(parts.scheme)
     except ValueError:
-        raise MetadataRefused("the single sign-on address is not a URL") from None
+        raise MetadataRefused("the address of its sign-on or logout is not a URL") from None
     host = parts.hostname or ""
     if not host or parts.username is not None or parts.password is not None:
-        raise MetadataRefused("the single sign-on address has no host, or a user name")
+        raise MetadataRefused("the address of its sign-on or logout has no host, or a user name")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise MetadataRefused("the single sign-on address is not https")
+        raise MetadataRefused("the address of its sign-on or logout is not https")
     if (parts.scheme, host, port) == (origin.scheme, origin.host.strip("[]"), origin.port):
-        raise MetadataRefused("the single sign-on address is our own")
+        raise MetadataRefused("the address of its sign-on or logout is our own")
 
 
 def request_id(proof: Proof) -> str:
@@ -111,19 +115,8 @@ def redirect_url(
     """Where to send the browser: the request by the HTTP-Redirect binding (SAML Bindings 3.4.4.1), signed by `key`."""
     identifier = dated(dating_key(proof), int(now)) if us.force_authn else request_id(proof)
     document = _authn_request(sso_url, us, identifier, now).encode()
-    compressor = zlib.compressobj(wbits=-15)
-    deflated = compressor.compress(document) + compressor.flush()
-    saml_request = quote(base64.b64encode(deflated).decode(), safe="")
     separator = "&" if "?" in sso_url else "?"
-    query = f"SAMLRequest={saml_request}&RelayState={quote(login_id, safe='')}"
-    return f"{sso_url}{separator}{query if key is None else _signed(query, key)}"
-
-
-def _signed(query: str, key: OwnKey) -> str:
-    # Signed as it is written here, in this order; what the address itself has for a query is not part of it.
-    query += f"&SigAlg={quote(_RSA_SHA256, safe='')}"
-    signature = base64.b64encode(key.sign(query.encode())).decode()
-    return f"{query}&Signature={quote(signature, safe='')}"
+    return f"{sso_url}{separator}{signed_query('SAMLRequest', document, login_id, key)}"
 
 
 def _authn_request(sso_url: str, us: ServiceProvider, identifier: str, now: float) -> str:
@@ -173,6 +166,13 @@ def _key_descriptors(keys: OwnKeys, use: str) -> str:
     )
 
 
+def _logout_services(url: str) -> str:
+    if not url:
+        return ""
+    bindings = (_REDIRECT_BINDING, _POST_BINDING)
+    return "".join(f'    <md:SingleLogoutService Binding="{b}" Location="{escape(url)}"/>\n' for b in bindings)
+
+
 def metadata(us: ServiceProvider, keys: OwnKeys) -> bytes:
     """Our EntityDescriptor, for the administrator of the identity provider to import."""
     return (
@@ -181,8 +181,9 @@ def metadata(us: ServiceProvider, keys: OwnKeys) -> bytes:
         f' entityID="{escape(us.entity_id)}">\n'
         f'  <md:SPSSODescriptor protocolSupportEnumeration="{_SAMLP}"'
         f' AuthnRequestsSigned="{str(us.signs_requests).lower()}" WantAssertionsSigned="true">\n'
-        f"{_key_descriptors(keys, 'signing') if us.signs_requests else ''}"
+        f"{_key_descriptors(keys, 'signing') if us.signs_requests or us.logout_url else ''}"
         f"{_key_descriptors(keys, 'encryption') if us.wants_encryption else ''}"
+        f"{_logout_services(us.logout_url)}"
         f"    <md:NameIDFormat>{_name_id_format(us.name_id_format)}</md:NameIDFormat>\n"
         f'    <md:AssertionConsumerService Binding="{_POST_BINDING}" Location="{escape(us.acs_url)}"'
         ' index="0" isDefault="true"/>\n'

@@ -33,7 +33,7 @@ def ask_python3_saml(document: bytes, expected: Expectations) -> None:
     request = {"https": "on" if acs.scheme == "https" else "off", "http_host": acs.netloc, "script_name": acs.path}
     try:
         answer = OneLogin_Saml2_Response(_settings(expected), base64.b64encode(document))
-        is_valid = answer.is_valid(request, expected.request_id)
+        is_valid = answer.is_valid(request, None if expected.is_unsolicited else expected.request_id)
     except Exception as error:  # what the constructor raises is not documented, and has changed
         raise StructureRefused(f"python3-saml cannot read the response ({type(error).__name__})") from None
     if not is_valid:

@@ -125,7 +125,7 @@ def _check_response(parts: Judged, expected: Expectations) -> None:
     if destination != expected.acs_url and (is_signed or destination is not None):
         raise DestinationRefused(f"Destination is {_shown(destination)}, expected {expected.acs_url}")
     in_response_to = response.get("InResponseTo")
-    if in_response_to is not None and not _is_equal(in_response_to, expected.request_id):
+    if in_response_to is not None and (expected.is_unsolicited or not _is_equal(in_response_to, expected.request_id)):
         raise InResponseToRefused("the response names another request")
     _check_age(response, expected)
 
@@ -183,7 +183,10 @@ def _check_confirmation(assertion: etree._Element, expected: Expectations) -> fl
     if data.get("Recipient") != expected.acs_url:
         raise RecipientRefused(f"the Recipient is {_shown(data.get('Recipient'))}, expected {expected.acs_url}")
     # The signed one. The attribute of the response can be removed by whoever carries it.
-    if not _is_equal(data.get("InResponseTo", ""), expected.request_id):
+    if expected.is_unsolicited:
+        if data.get("InResponseTo") is not None:
+            raise InResponseToRefused("the assertion names a request, and nobody here made one")
+    elif not _is_equal(data.get("InResponseTo", ""), expected.request_id):
         raise InResponseToRefused("the assertion does not name the request of this login")
     if data.get("NotBefore") is not None:
         raise TimeRefused("a bearer confirmation must not have a NotBefore")
@@ -235,6 +238,9 @@ def _facts(assertion: etree._Element, expected: Expectations, usable_until: floa
         attributes=_attributes(assertion),
         authenticated_at=min(_seconds(statement.get("AuthnInstant")), expected.now),
         session_not_on_or_after=None if session_end is None else _seconds(session_end),
+        session_index=statement.get("SessionIndex", ""),
+        name_qualifier=name_ids[0].get("NameQualifier", "") if len(name_ids) == 1 else "",
+        sp_name_qualifier=name_ids[0].get("SPNameQualifier", "") if len(name_ids) == 1 else "",
         usable_until=usable_until,
     )
 

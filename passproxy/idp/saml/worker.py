@@ -3,7 +3,7 @@ The process that reads XML: `python -P -m passproxy.idp.saml.worker`.
 
 One request a line on standard input, one answer a line on standard output. It
 has no network, nothing to write and no secrets of its own (the keys that open an
-encrypted assertion come with the question); whatever a document does to it,
+encrypted assertion or sign a logout come with the question); whatever a document does to it,
 at worst one login fails and pool.py starts another. Every exception is an
 answer, so that only a crash or a hang ends it, and a hang is ended by the
 kernel even where no Python code runs any more.
@@ -24,9 +24,17 @@ from lxml import etree
 
 from passproxy.core.errors import LoginError
 from passproxy.idp.saml.errors import SamlRefused
-from passproxy.idp.saml.messages import bytes_from, decoded, encoded, expectations_from
+from passproxy.idp.saml.logout_message import logout_facts
+from passproxy.idp.saml.messages import (
+    bytes_from,
+    decoded,
+    encoded,
+    expectations_from,
+    logout_expectations_from,
+)
 from passproxy.idp.saml.metadata import described
 from passproxy.idp.saml.selftest import failures
+from passproxy.idp.saml.signing import signed
 from passproxy.idp.saml.verify import verified
 
 #: The parent gives up earlier; this is for a parent that is gone.
@@ -82,8 +90,19 @@ def _verify(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _describe(request: Mapping[str, Any]) -> dict[str, Any]:
-    description = described(bytes_from(request["document"]), request["entity_id"], request["now"])
+    signer = None if request["signer"] is None else bytes_from(request["signer"])
+    description = described(bytes_from(request["document"]), request["entity_id"], request["now"], signer)
     return {"description": asdict(description)}
+
+
+def _logout(request: Mapping[str, Any]) -> dict[str, Any]:
+    expectations = logout_expectations_from(request["expectations"])
+    return {"facts": asdict(logout_facts(bytes_from(request["document"]), expectations))}
+
+
+def _sign(request: Mapping[str, Any]) -> dict[str, Any]:
+    document, key, certificate = (bytes_from(request[name]) for name in ("document", "key", "certificate"))
+    return {"document": signed(document, key, certificate)}
 
 
 def _check(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,6 +118,8 @@ def _check(request: Mapping[str, Any]) -> dict[str, Any]:
 _ACTIONS: Mapping[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
     "verify": _verify,
     "describe": _describe,
+    "logout": _logout,
+    "sign": _sign,
     "check": _check,
 }
 
