@@ -296,9 +296,9 @@ class FakeOp:
         return web.Response()
 
     async def _end(self, request: web.Request) -> web.StreamResponse:
-        """RP-Initiated Logout 1.0: ends at once, and sends the browser back with its state."""
+        """RP-Initiated Logout 1.0: ends at once, and sends the browser back."""
         self.logged_out.append(dict(request.query))
-        raise web.HTTPFound(f"{request.query['post_logout_redirect_uri']}?state={request.query['state']}")
+        raise web.HTTPFound(request.query["post_logout_redirect_uri"])
 
     def logout_token(self, header: Mapping[str, Any] | None = None, **overlay: Any) -> str:
         """A logout token of the session there, as the overlays have it."""

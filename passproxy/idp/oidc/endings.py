@@ -32,16 +32,13 @@ URL_LIMIT_CHARACTERS = 6000
 _log = logging.getLogger(__name__)
 
 
-def end_session_url(
-    metadata: ProviderMetadata, client: Client, return_url: str, logout_id: str, id_token: str | None
-) -> str | None:
+def end_session_url(metadata: ProviderMetadata, client: Client, return_url: str, id_token: str | None) -> str | None:
     """Where the browser ends its session at the provider, and comes back from; None where it offers no way."""
     if metadata.end_session_endpoint is None:
         return None
     asked: Mapping[str, str] = {
         "client_id": client.client_id,
         "post_logout_redirect_uri": return_url,
-        "state": logout_id,
     }
     if id_token is not None:
         url: str = add_params_to_uri(metadata.end_session_endpoint, [("id_token_hint", id_token), *asked.items()])

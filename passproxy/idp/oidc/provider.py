@@ -187,7 +187,7 @@ class OidcProvider:
             return None
         if known.refresh_token is not None:
             await revoke(self._http, metadata, self._client, known.refresh_token, now)
-        url = end_session_url(metadata, self._client, self._origin.url(LOGGED_OUT), logout_id, known.id_token)
+        url = end_session_url(metadata, self._client, self._origin.url(LOGGED_OUT), known.id_token)
         return None if url is None else Departure(url)
 
     async def notified(self, message: Message, proof: Proof | None, now: float) -> LogoutNotice:

@@ -43,7 +43,6 @@ async def test_the_browser_is_sent_to_the_end_of_the_session_with_the_id_token_a
         "id_token_hint": tokens[0],
         "client_id": "app",
         "post_logout_redirect_uri": "https://app.example.com/.passproxy/logged-out",
-        "state": "logout-1",
     }
 
 
