@@ -126,9 +126,9 @@ class Pages:
         self._scripts = {name: source for name, source in sources.items() if name.endswith(".js")}
 
     def page(self, template: str, *, status: int = 200, form: bool = False, **values: object) -> Response:
-        """A page; `form` says that it may post to ourselves."""
+        """A page; `form` says that it may post to ourselves, from where the browser may be sent on to the provider."""
         text = self._templates[template].render(**self._look, status=status, **values)
-        policy = self._policy + ("; form-action 'self'" if form else "; form-action 'none'")
+        policy = self._policy + ("; form-action 'self' https: http:" if form else "; form-action 'none'")
         response = document("text/html; charset=utf-8", text.encode(), status=status)
         return response.with_fields((("Content-Security-Policy", policy), ("X-Frame-Options", "DENY")))
 
