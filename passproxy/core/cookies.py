@@ -106,6 +106,16 @@ class CookieNames:
         """What the provider's adapter wants to have back."""
         return f"{self.session}-idp"
 
+    @property
+    def who(self) -> str:
+        """Who was signed in last in this browser (rescue.py)."""
+        return f"{self.session}-who"
+
+    @property
+    def loop(self) -> str:
+        """How often logins led nowhere (loop.py)."""
+        return f"{self.session}-loop"
+
     def parts(self, token: str) -> dict[str, str]:
         """
         The cookies of a session token, which fits one unless it is long; then it says in how many it is.

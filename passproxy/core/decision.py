@@ -1,7 +1,7 @@
 """
 What becomes of a request: the decision point.
 
-`decide` is pure and total. Its result is one of five values, and performing it
+`decide` is pure and total. Its result is one of seven values, and performing it
 is somebody else's work (gateway.py). Order: who is asked (host), ourselves
 (endpoint), who asks (session), what is public (passthrough), and only then the
 login or the refusal. A missing session is never a permission: `Forward`
@@ -23,6 +23,7 @@ from passproxy.core.errors import (
     TokenInvalid,
 )
 from passproxy.core.http1 import RequestHead
+from passproxy.core.rescue import is_rescuable
 from passproxy.core.routing import Routes, endpoint, is_ambiguous
 from passproxy.core.session import Known, Sessions
 from passproxy.core.upgrade import Upgrade, upgrade_of
@@ -71,7 +72,20 @@ class Serve(NamedTuple):
 
 
 class StartLogin(NamedTuple):
-    """Send the browser to the identity provider."""
+    """
+    Send the browser to the identity provider.
+
+    `may_have_fragment` says that it is a browser that can be asked for its address first.
+    """
+
+    return_to: str
+    crumbs: Crumbs
+    rejected: str | None
+    may_have_fragment: bool = False
+
+
+class Rescue(NamedTuple):
+    """Let the browser keep the form that it sent, and start a login after which it may be sent again."""
 
     return_to: str
     crumbs: Crumbs
@@ -85,7 +99,7 @@ class Refuse(NamedTuple):
     rejected: str | None
 
 
-Decision = Forward | Renew | Serve | StartLogin | Refuse
+Decision = Forward | Renew | Serve | StartLogin | Rescue | Refuse
 
 
 class Decider:
@@ -152,7 +166,10 @@ class Decider:
                 return Refuse(TargetAmbiguous("a public pattern matches a path that can be read in two ways"), rejected)
             return Forward(None, crumbs.others, None, rejected)
         if upgrade is None and is_navigation(head):
-            return StartLogin(return_to(head.target.decode("latin-1")), crumbs, rejected)
+            target = return_to(head.target.decode("latin-1"))
+            return StartLogin(target, crumbs, rejected, runs_pages(head))
+        if upgrade is None and self._site.names.who.encode() in crumbs.more and is_rescuable(head):
+            return Rescue(head.target.decode("latin-1"), crumbs, rejected)
         return Refuse(LoginRequired("no session, and not a navigation"), rejected)
 
 
@@ -172,3 +189,20 @@ def is_navigation(head: RequestHead) -> bool:
     if (head.value(b"x-requested-with") or b"").lower() == b"xmlhttprequest":
         return False
     return b"text/html" in (head.value(b"accept") or b"").lower()
+
+
+def runs_pages(head: RequestHead) -> bool:
+    """
+    Whether a navigation surely comes from a browser that shows pages, and not from a program that follows redirects.
+
+    Only a browser can tell the fragment of its address. It sends all of these; a program that
+    imitates it would have to send all of them too, and gets a page then.
+    """
+    return (
+        head.method == b"GET"
+        and head.value(b"sec-fetch-mode") == b"navigate"
+        and head.value(b"sec-fetch-site") is not None
+        and head.value(b"accept-language") is not None
+        and b"text/html" in (head.value(b"accept") or b"").lower()
+        and (head.value(b"user-agent") or b"").startswith(b"Mozilla/")
+    )

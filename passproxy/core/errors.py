@@ -22,6 +22,7 @@ protocol knows live beside its adapter, below `LoginError`.
     │   ├── LoginRequired          no session, and not a navigation
     │   ├── AccessDenied           a session, and not for everybody who has one
     │   ├── EndpointUnknown, EndpointMethod, RevocationOff
+    │   ├── FormExpired, FormOfAnother
     │   └── Overloaded
     ├── TokenInvalid               never shown: the same as no token
     ├── LoginError                 the answer of the identity provider is not a login
@@ -29,6 +30,8 @@ protocol knows live beside its adapter, below `LoginError`.
     │   ├── LoginUnknown, LoginExpired, LoginReplayed
     │   ├── IdentityIncomplete, IdentityUnsafe, IdentityTooLarge
     │   ├── RenewalRefused         the identity provider ended a session
+    │   ├── LoginLoop              every login is followed by the next one
+    │   │   └── LoopByCookie, LoopByKeys, LoopByTime
     │   └── IdpUnavailable         nobody's fault here: try again
     └── UpstreamError
         ├── UpstreamUnreachable, UpstreamTimeout, UpstreamMalformed
@@ -222,6 +225,24 @@ class EndpointMethod(RequestRefused):
         self.allowed = allowed
 
 
+class FormExpired(RequestRefused):
+    """A form that was kept over a login cannot be offered any more."""
+
+    code = "PP-FORM-EXPIRED"
+    status = 410
+    title = "The form cannot be sent again"
+    sentence = "What you had entered is no longer available, or too old to be sent again. Nothing was sent."
+    hint = "Open the form in the application and fill it in once more."
+
+
+class FormOfAnother(RequestRefused):
+    code = "PP-FORM-OTHER"
+    status = 403
+    title = "This form was filled in by somebody else"
+    sentence = "Before the session ended, another account was signed in here. Its form is not sent in your name. Nothing was sent."
+    hint = "Sign in with the account that filled in the form, or open the form again."
+
+
 class Overloaded(RequestRefused):
     code = "PP-OVERLOADED"
     status = 503
@@ -302,6 +323,34 @@ class RenewalRefused(LoginError):
     title = "Your sign-in has ended"
     sentence = "The identity provider no longer confirms your sign-in."
     hint = "Open the application's address again to sign in. Administrators: the session was ended at the identity provider, the account was disabled, or its refresh token was used by somebody else."
+
+
+class LoginLoop(LoginError):
+    """A browser comes back from each login without a session that holds."""
+
+    code = "PP-LOOP"
+    status = 508
+    title = "Signing in goes round in circles"
+    sentence = "You were signed in several times within a minute, and each time the new session was refused at once. This page stops that."
+    hint = "Try again; if it goes on, give the code and the request id to your administrator. Administrators: the log says why the session was refused."
+
+
+class LoopByCookie(LoginLoop):
+    code = "PP-LOOP-COOKIE"
+    sentence = "You were signed in several times within a minute, but your browser never brought the session's cookie back. This page stops that."
+    hint = "Allow cookies for this site, and clear those it has. Administrators: does the web server in front pass Cookie and Set-Cookie on, are its header buffers large enough, and is `domain` the name that browsers use?"
+
+
+class LoopByKeys(LoginLoop):
+    code = "PP-LOOP-KEYS"
+    sentence = "Another instance of the sign-in service gave you a session that this one does not know. This page stops going round in circles."
+    hint = "Administrators: all instances of one domain need the same keys. Point session.keys_file of each at the same file, or at copies of it."
+
+
+class LoopByTime(LoginLoop):
+    code = "PP-LOOP-TIME"
+    sentence = "You were signed in several times within a minute, but each session was over, or not yet valid, as soon as it began. This page stops that."
+    hint = "Administrators: compare the clocks of all instances and of the identity provider (timedatectl), and look at session.lifetime."
 
 
 class IdpUnavailable(LoginError):

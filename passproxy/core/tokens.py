@@ -41,8 +41,14 @@ RING_LIMIT = 16
 #: How far ahead a clock of another replica may be.
 REPLICA_SKEW_SECONDS = 60
 
+#: Details of a `TokenInvalid` from which others conclude something.
+KEY_UNKNOWN = "signed by a key that is not in the ring"
+EXPIRED = "expired"
+FROM_THE_FUTURE = "issued in the future"
+
 _ALGORITHM = "HS256"
 _SEGMENTS = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
+_ENCLOSED = re.compile(rb"[A-Za-z0-9_-]{1,32}\.[A-Za-z0-9_-]+\Z")
 _KID = re.compile(r"[A-Za-z0-9_-]{1,32}\Z")
 
 
@@ -54,6 +60,9 @@ class Purpose(Enum):
     KEPT = "pp-kept"
     LOGOUT = "pp-logout"
     LAST_GOOD = "pp-last-good"
+    WHO = "pp-who"
+    FORM = "pp-form"
+    LOOP = "pp-loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +170,7 @@ class KeyRing:
             raise TokenInvalid("a token of another type")
         key = self._derived.get((header["kid"], purpose))
         if key is None:
-            raise TokenInvalid("signed by a key that is not in the ring")
+            raise TokenInvalid(KEY_UNKNOWN)
         # Times are compared below, against `now`; PyJWT would ask the system's clock.
         claims: dict[str, Any] = jwt.decode(
             token,
@@ -180,9 +189,9 @@ class KeyRing:
         if type(issued_at) is not int or type(expires_at) is not int or type(claims["aud"]) is not str:
             raise TokenInvalid("a claim of the wrong type")
         if issued_at > now + REPLICA_SKEW_SECONDS:
-            raise TokenInvalid("issued in the future")
+            raise TokenInvalid(FROM_THE_FUTURE)
         if expires_at <= now:
-            raise TokenInvalid("expired")
+            raise TokenInvalid(EXPIRED)
         return claims
 
     def enclose(self, purpose: Purpose, content: bytes) -> str:
@@ -191,17 +200,19 @@ class KeyRing:
         cipher = AESGCM(self._derived[self._newest, purpose]).encrypt(nonce, content, purpose.value.encode())
         return f"{self._newest}.{_encoded(nonce + cipher)}"
 
-    def disclose(self, purpose: Purpose, value: bytes) -> bytes:
+    def disclose(self, purpose: Purpose, value: bytes, limit_bytes: int = TOKEN_LIMIT_BYTES) -> bytes:
         """
-        The content of what `enclose` made for this purpose and origin.
+        The content of what `enclose` made for this purpose and origin; a value above the limit is none of it.
 
         Raises:
             TokenInvalid: in every other case, whatever the bytes are.
         """
         kid, _, text = value.partition(b".")
         key = self._derived.get((kid.decode("ascii", "replace"), purpose))
-        if key is None or len(value) > TOKEN_LIMIT_BYTES or not re.fullmatch(rb"[A-Za-z0-9_-]+", text):
-            raise TokenInvalid("not enclosed by a key of the ring")
+        if len(value) > limit_bytes or not _ENCLOSED.match(value):
+            raise TokenInvalid("not an enclosed value")
+        if key is None:
+            raise TokenInvalid(KEY_UNKNOWN)
         try:
             raw = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
             if _encoded(raw).encode() != text:

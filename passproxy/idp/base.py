@@ -9,7 +9,7 @@ start and answer is derived from a `Proof`, what the browser brings is a
 `Callback` or a `Message`, and what an adapter wants to have back later travels
 in `Authentication.kept`. What differs between protocols is data that the
 adapter declares (`callback_method`, `callback_path`, `login_id_field`,
-`logout_paths`, `accepts_unsolicited`).
+`logout_paths`, `login_initiators`, `accepts_unsolicited`).
 """
 
 from __future__ import annotations
@@ -123,6 +123,10 @@ class IdentityProvider(Protocol):
     @property
     def accepts_unsolicited(self) -> bool:
         """Whether an answer that no login of ours asked for may become a session."""
+
+    @property
+    def login_initiators(self) -> frozenset[str]:
+        """The names that may stand in `iss` when somebody else starts a login (OpenID Connect Core 1.0, 4)."""
 
     @property
     def logout_paths(self) -> Mapping[str, tuple[str, ...]]:

@@ -60,7 +60,7 @@ class Logins:
         self, provider: IdentityProvider, pending: PendingLogins, sessions: Sessions, rules: AttributeRules
     ) -> None:
         self.provider = provider
-        self._ring = pending.ring
+        self.ring = pending.ring
         self._pending = pending
         self._sessions = sessions
         self._rules = rules
@@ -85,7 +85,7 @@ class Logins:
         Raises:
             LoginError: the answer is none to a login of this browser, or does not hold.
         """
-        login_id = callback.fields.get(self.provider.login_id_field, "")
+        login_id = self.login_id(callback)
         if self.provider.accepts_unsolicited and not is_login_id(login_id):
             authentication = await self.provider.finish_unsolicited(callback, now)
             return self._begun(authentication, with_fragment(login_id), [], now)
@@ -101,10 +101,14 @@ class Logins:
             raise
         return self._begun(authentication, pending.return_to, self.cookies_over(cookies), now)
 
-    def return_to(self, callback: Callback, cookies: Mapping[bytes, bytes], now: float) -> str:
-        """The target of the login that an answer belongs to, "/" when that is not known (any more)."""
+    def login_id(self, callback: Callback) -> str:
+        """Which login an answer says that it belongs to."""
+        return callback.fields.get(self.provider.login_id_field, "")
+
+    def return_to(self, login_id: str, cookies: Mapping[bytes, bytes], now: float) -> str:
+        """The target of a login, "/" when that is not known (any more)."""
         try:
-            return self._pending.find(callback.fields.get(self.provider.login_id_field, ""), cookies, now).return_to
+            return self._pending.find(login_id, cookies, now).return_to
         except LoginError:
             return "/"
 
@@ -116,7 +120,7 @@ class Logins:
         session = self._sessions.begin(identity_from(said, self._rules), said, now)
         if not self._sessions.known(session).is_permitted:
             raise AccessDenied("in none of access.require_any_group")
-        enclosed = kept.enclosed(self._ring, session.id, said.kept)
+        enclosed = kept.enclosed(self.ring, session.id, said.kept)
         if enclosed is None:
             _log.warning("session.kept_too_large session=%s it will not be renewed", session.id[:8])
             session = replace(session, checked_at=0)

@@ -11,18 +11,23 @@ from passproxy.core.cookies import Crumbs
 from passproxy.core.errors import CallbackMalformed, EndpointMethod
 from passproxy.core.http1 import RequestHead
 from passproxy.core.session import Known
-from passproxy.core.urls import fields
+from passproxy.core.urls import Origin, fields
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request to an endpoint. `now` is seconds since the epoch."""
+    """
+    A request to an endpoint. `now` is seconds since the epoch.
+
+    `rejected` says why a session cookie that came along was not one.
+    """
 
     endpoint: str
     head: RequestHead
     body: bytes
     crumbs: Crumbs
     session: Known | None
+    rejected: str | None
     client: str
     now: float
 
@@ -37,6 +42,19 @@ class Asked:
         """
         if self.head.method.decode() not in methods:
             raise EndpointMethod(*methods)
+
+    @property
+    def is_from_a_window(self) -> bool:
+        """Whether a person sees the answer; browsers that do not say what a request is for are believed."""
+        mode, destination = self.head.value(b"sec-fetch-mode"), self.head.value(b"sec-fetch-dest")
+        return (mode, destination) in ((None, None), (b"navigate", b"document"))
+
+    def is_from_here(self, origin: Origin, *, typed: bool) -> bool:
+        """Whether a page of this very origin sent it; `typed` lets the address bar count as well."""
+        site = self.head.value(b"sec-fetch-site")
+        if site is not None:
+            return site == b"same-origin" or (typed and site == b"none")
+        return self.head.value(b"origin") == str(origin).encode()
 
     def fields(self) -> Mapping[str, str]:
         """

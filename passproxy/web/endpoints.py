@@ -9,22 +9,20 @@ logout.py; what only publishes is here.
 from __future__ import annotations
 
 from passproxy.core.cookies import CookieNames, Crumbs
-from passproxy.core.errors import EndpointUnknown, LoginRequired, PassProxyError
+from passproxy.core.errors import EndpointUnknown, LoginLoop, LoginRequired, PassProxyError
 from passproxy.core.http1 import RequestHead
-from passproxy.core.routing import PREFIX
 from passproxy.core.urls import Origin
 from passproxy.idp.login import Logins
 from passproxy.idp.logout import Logouts
 from passproxy.web.asked import Asked
 from passproxy.web.login import LoginEndpoints
 from passproxy.web.logout import LogoutEndpoints
+from passproxy.web.rescue import RescueEndpoints
 from passproxy.web.responses import Field, Pages, Response, as_json, document
 from passproxy.web.session_cookies import SessionCookies
 
 #: Largest body that an endpoint reads: a signed SAML response with a few hundred groups.
 BODY_LIMIT_BYTES = 256 * 1024
-
-LOGIN_URL = PREFIX + "login"
 
 
 class Endpoints:
@@ -35,6 +33,7 @@ class Endpoints:
         self._provider = logins.provider
         self._login = LoginEndpoints(origin, names, logins, pages)
         self._logout = LogoutEndpoints(origin, names, logouts, pages)
+        self._rescue = RescueEndpoints(origin, names, logins.ring, pages)
         self.cookies = SessionCookies(names)
 
     async def serve(self, asked: Asked) -> Response:
@@ -47,9 +46,9 @@ class Endpoints:
         if asked.endpoint == self._provider.callback_path:
             asked.allow(self._provider.callback_method)
             return await self._login.finish(asked)
-        if asked.endpoint == "login":
-            asked.allow("GET", "HEAD")
-            return await self._login.login(asked)
+        if asked.endpoint == "restore":
+            asked.allow("GET", "POST")
+            return self._rescue.restore(asked)
         if asked.endpoint == "logout":
             asked.allow("GET", "POST")
             return await self._logout.logout(asked)
@@ -57,19 +56,45 @@ class Endpoints:
             asked.allow(*self._provider.logout_paths[asked.endpoint])
             return await self._logout.notified(asked)
         asked.allow("GET", "HEAD")
-        return self._published(asked)
+        match asked.endpoint:
+            case "start":
+                return self._login.start_page(asked)
+            case "login":
+                return await self._login.login(asked)
+            case "resume":
+                return self._login.resume(asked)
+            case "popup":
+                return await self._login.popup(asked)
+            case _:
+                return self._published(asked)
 
-    async def start(self, return_target: str, crumbs: Crumbs, now: float) -> Response:
-        """Send a browser to the identity provider."""
-        return await self._login.start(return_target, crumbs, now)
+    async def start(self, return_target: str, crumbs: Crumbs, rejected: str | None, now: float) -> Response:
+        """Send a browser without a session to the identity provider."""
+        return await self._login.start(return_target, crumbs, rejected, now)
+
+    def ask_for_fragment(self, return_target: str) -> Response:
+        """Send a browser to the page that knows its whole address, and goes on from there."""
+        return self._login.ask_for_fragment(return_target)
+
+    def keep_form(self, target: str, body: bytes, crumbs: Crumbs, now: float) -> Response:
+        """Let a browser keep a form that met an expired session."""
+        return self._rescue.keep(target, body, crumbs.more[self._names.who.encode()], now)
 
     def without_session(self, head: RequestHead) -> list[Field]:
         """Expires the cookies of a session that came along and is none."""
         return self.cookies.expire(self._names.crumbs(head.noted.get(b"cookie", [])))
 
     def after_error(self, asked: Asked, error: PassProxyError) -> tuple[Field, ...]:
-        """What an error that an endpoint raised does to cookies."""
+        """What an error that an endpoint raised does besides being shown."""
         return self._login.after_error(asked, error)
+
+    def retry_url(self, asked: Asked) -> str | None:
+        """Where "try again" leads from an error of an endpoint, if it knows."""
+        return self._login.landing(asked) if asked.endpoint == "login" else None
+
+    def after_start_error(self, error: PassProxyError) -> tuple[Field, ...]:
+        """Likewise for one that `start` raised."""
+        return self._login.after_loop() if isinstance(error, LoginLoop) else ()
 
     def _published(self, asked: Asked) -> Response:
         if asked.endpoint == "health":

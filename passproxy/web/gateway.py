@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
-from passproxy.core.decision import Decider, Decision, Forward, Refuse, Renew, Serve, StartLogin
+from passproxy.core.decision import Decider, Decision, Forward, Refuse, Renew, Rescue, Serve, StartLogin
 from passproxy.core.errors import (
     EndpointUnknown,
     LoginError,
@@ -29,13 +29,15 @@ from passproxy.core.errors import (
 from passproxy.core.forwarded import Forwarded
 from passproxy.core.headers import outgoing, request_names
 from passproxy.core.http1 import RequestHead
+from passproxy.core.rescue import FORM_LIMIT_BYTES
 from passproxy.core.urls import Origin
 from passproxy.idp.renewal import Ended, Renewals, Renewed
 from passproxy.web import log
 from passproxy.web.asked import Asked
 from passproxy.web.connection import ClientConnection
-from passproxy.web.endpoints import BODY_LIMIT_BYTES, LOGIN_URL, Endpoints
+from passproxy.web.endpoints import BODY_LIMIT_BYTES, Endpoints
 from passproxy.web.exchange import Exchange
+from passproxy.web.login import LOGIN, POPUP
 from passproxy.web.pool import UpstreamPool
 from passproxy.web.responses import Field, Pages
 from passproxy.web.tunnel import Tunnel
@@ -65,6 +67,8 @@ class Gateway:
         self._parts = parts
         self._spawn = spawn
         self.names = request_names()
+        # What a script opens in a window: one that stays, or one that tells and closes.
+        self._ways_in = {"login_url": parts.origin.url(LOGIN), "popup_url": parts.origin.url(POPUP)}
         self.tunnels: set[Tunnel] = set()
 
     def handle(self, head: RequestHead, client: ClientConnection) -> None:
@@ -87,8 +91,13 @@ class Gateway:
                 self._spawn(self._renew(head, client, decision, now), "renew a session")
             case Serve():
                 self._serve(head, client, decision, now)
+            case StartLogin(may_have_fragment=True):
+                self._rejected(head, client, decision.rejected)
+                client.respond(self._parts.endpoints.ask_for_fragment(decision.return_to))
             case StartLogin():
                 self._spawn(self._start_login(head, client, decision, now), "start a login")
+            case Rescue():
+                self._rescue(head, client, decision, now)
             case Refuse():
                 self._respond(decision.error, head, client, decision.rejected, fields=tuple(fields))
             case _:
@@ -186,7 +195,9 @@ class Gateway:
     def _serve(self, head: RequestHead, client: ClientConnection, decision: Serve, now: float) -> None:
         def done(body: bytes) -> None:
             address = self._address(head, client)
-            asked = Asked(decision.endpoint, head, body, decision.crumbs, decision.session, address, now)
+            asked = Asked(
+                decision.endpoint, head, body, decision.crumbs, decision.session, decision.rejected, address, now
+            )
             self._spawn(self._answer(asked, client, decision.rejected), "serve an endpoint")
 
         def refuse(error: RequestMalformed) -> None:
@@ -198,7 +209,9 @@ class Gateway:
         try:
             response = await self._parts.endpoints.serve(asked)
         except PassProxyError as error:
-            self._respond(error, asked.head, client, rejected, fields=self._parts.endpoints.after_error(asked, error))
+            endpoints = self._parts.endpoints
+            retry_url, fields = endpoints.retry_url(asked), endpoints.after_error(asked, error)
+            self._respond(error, asked.head, client, rejected, retry_url=retry_url, fields=fields)
         except Exception as error:
             self._unexpected(error, asked.head, client)
         else:
@@ -206,16 +219,38 @@ class Gateway:
 
     async def _start_login(self, head: RequestHead, client: ClientConnection, decision: StartLogin, now: float) -> None:
         try:
-            response = await self._parts.endpoints.start(decision.return_to, decision.crumbs, now)
+            response = await self._parts.endpoints.start(decision.return_to, decision.crumbs, decision.rejected, now)
         except PassProxyError as error:
-            self._respond(error, head, client, decision.rejected, retry_url=decision.return_to)
+            fields = self._parts.endpoints.after_start_error(error)
+            self._respond(error, head, client, decision.rejected, retry_url=decision.return_to, fields=fields)
         except Exception as error:
             self._unexpected(error, head, client)
         else:
+            self._rejected(head, client, decision.rejected)
             if decision.rejected is not None:
-                log.event("info", "session.rejected", client=self._address(head, client), reason=decision.rejected)
                 response = response.with_fields(self._parts.endpoints.without_session(head))
             client.respond(response)
+
+    def _rescue(self, head: RequestHead, client: ClientConnection, decision: Rescue, now: float) -> None:
+        def done(body: bytes) -> None:
+            try:
+                response = self._parts.endpoints.keep_form(decision.return_to, body, decision.crumbs, now)
+            except PassProxyError as error:
+                self._respond(error, head, client, decision.rejected)
+            except Exception as error:
+                self._unexpected(error, head, client)
+            else:
+                log.event("info", "form.kept", client=self._address(head, client), path=log.shown(head.path))
+                client.respond(response)
+
+        def refuse(error: RequestMalformed) -> None:
+            self._respond(error, head, client, decision.rejected)
+
+        client.collect(FORM_LIMIT_BYTES, done, refuse)
+
+    def _rejected(self, head: RequestHead, client: ClientConnection, reason: str | None) -> None:
+        if reason is not None:
+            log.event("info", "session.rejected", client=self._address(head, client), reason=reason)
 
     # Refusals.
 
@@ -249,7 +284,7 @@ class Gateway:
             session=None if rejected is None else f"rejected: {rejected}",
         )
         html = head is None or b"text/html" in (head.value(b"accept") or b"").lower()
-        more = {"login_url": self._parts.origin.url(LOGIN_URL)} if isinstance(error, LoginRequired) else {}
+        more = self._ways_in if isinstance(error, LoginRequired) else {}
         retry_url = "/" if retry_url is None and isinstance(error, (LoginError, EndpointUnknown)) else retry_url
         response = self._parts.pages.error(error, request_id, html=html, retry_url=retry_url, **more)
         if rejected is not None and head is not None:

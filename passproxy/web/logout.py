@@ -17,7 +17,7 @@ from passproxy.idp.base import Departure, LogoutNotice, Message
 from passproxy.idp.logout import Logouts
 from passproxy.web import log
 from passproxy.web.asked import Asked
-from passproxy.web.responses import Field, Pages, Response, document, redirect
+from passproxy.web.responses import ANYWHERE_FROM_HERE, Field, Pages, Response, document, redirect
 from passproxy.web.session_cookies import SessionCookies
 
 _LOGGED_OUT = PREFIX + "logged-out"
@@ -34,11 +34,11 @@ class LogoutEndpoints:
 
     async def logout(self, asked: Asked) -> Response:
         """At once when the person asked for it here; a link on another site gets a page to confirm."""
-        site, origin = asked.head.value(b"sec-fetch-site"), asked.head.value(b"origin")
-        own = site in (b"same-origin", b"none") if site is not None else origin == str(self._origin).encode()
-        if not own:
+        if not asked.is_from_here(self._origin, typed=True):
             # The form must carry its origin, for browsers without Fetch Metadata.
-            return self._pages.page("logout_confirm.html", form=True).with_fields((("Referrer-Policy", "same-origin"),))
+            return self._pages.page("logout_confirm.html", form_action=ANYWHERE_FROM_HERE).with_fields(
+                (("Referrer-Policy", "same-origin"),)
+            )
         departure = None
         if asked.session is not None:
             session = asked.session.session
@@ -50,7 +50,9 @@ class LogoutEndpoints:
                 client=asked.client,
                 session=session.id[:8],
             )
-        return self._sent_on(departure).with_fields(self._cookies.expire(asked.crumbs))
+        return self._sent_on(departure).with_fields(
+            (*self._cookies.expire(asked.crumbs), *self._cookies.forget(asked.crumbs))
+        )
 
     def logged_out(self, asked: Asked) -> Response:
         return self._pages.page("logged_out.html", is_complete=asked.query != b"incomplete")

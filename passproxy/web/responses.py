@@ -99,6 +99,11 @@ def as_json(value: Any, *, status: int = 200, content_type: str = "application/j
     return document(content_type, json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"), status=status)
 
 
+#: A form that is posted to ourselves or to the application may be answered with a redirect to
+#: anywhere, and browsers hold that to the same policy.
+ANYWHERE_FROM_HERE = "'self' https: http:"
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What appears on every page: the domain, and where to find help."""
@@ -125,18 +130,26 @@ class Pages:
         self._policy = f"default-src 'none'; style-src '{_source_hash(style)}'; frame-ancestors 'none'; base-uri 'none'"
         self._scripts = {name: source for name, source in sources.items() if name.endswith(".js")}
 
-    def page(self, template: str, *, status: int = 200, form: bool = False, **values: object) -> Response:
-        """A page; `form` says that it may post to ourselves, from where the browser may be sent on to the provider."""
+    def page(
+        self,
+        template: str,
+        *,
+        status: int = 200,
+        form_action: str = "'none'",
+        script: str | None = None,
+        **values: object,
+    ) -> Response:
+        """A page. `form_action` is where it may post to, as the policy names it; `script` the one script that it has."""
         text = self._templates[template].render(**self._look, status=status, **values)
-        policy = self._policy + ("; form-action 'self' https: http:" if form else "; form-action 'none'")
+        policy = f"{self._policy}; form-action {form_action}"
+        if script is not None:
+            policy += f"; script-src '{_source_hash(self._scripts[script])}'"
         response = document("text/html; charset=utf-8", text.encode(), status=status)
         return response.with_fields((("Content-Security-Policy", policy), ("X-Frame-Options", "DENY")))
 
     def post(self, url: str, fields: Mapping[str, str], origin: str) -> Response:
         """A page that posts a form to another origin by itself, or by its button where no script runs."""
-        response = self.page("post.html", url=url, fields=fields)
-        policy = f"{self._policy}; script-src '{_source_hash(self._scripts['post.js'])}'; form-action {origin}"
-        return response.with_fields((("Content-Security-Policy", policy),))
+        return self.page("post.html", form_action=origin, script="post.js", url=url, fields=fields)
 
     def error(
         self, error: PassProxyError, request_id: str, *, html: bool, retry_url: str | None, **more: object

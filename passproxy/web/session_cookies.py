@@ -34,6 +34,11 @@ class SessionCookies:
             self._expired(name) for name in (names if self._names.session in names else [self._names.session, *names])
         ]
 
+    def forget(self, crumbs: Crumbs) -> list[Field]:
+        """What outlives a session goes too, when the person said that it is over."""
+        came = (name for name in (self._names.who, self._names.loop) if name.encode() in crumbs.more)
+        return list(map(self._expired, came))
+
     def kept(self, crumbs: Crumbs) -> bytes | None:
         """The value of the cookie that renews or ends a session at the provider."""
         return crumbs.more.get(self._names.kept.encode())

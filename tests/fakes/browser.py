@@ -78,6 +78,14 @@ class Page:
             return ()
         return html_forms.forms(self.text, self.url)
 
+    @property
+    def refresh(self) -> str | None:
+        """Where the page goes on by itself, at once."""
+        said = self.headers.get("Refresh", "").partition("url=")[2]
+        if not said and "html" in self.headers.get("Content-Type", ""):
+            said = html_forms.refresh(self.text) or ""
+        return urljoin(self.url, said) if said else None
+
     def form(self, having: str | None = None) -> html_forms.Form:
         """The page's first form, or the first with a field of this name."""
         found = next((form for form in self.forms if having is None or form.has(having)), None)
@@ -178,6 +186,11 @@ class Browser:
         hops: tuple[Hop, ...] = ()
         while True:
             page = await self._followed(request, hops)
+            if (target := page.refresh) is not None:
+                hops = (*page.hops, Hop(page.status, request.method, page.url, target))
+                _check_length(hops)
+                request = _Request("GET", target, page.url, user_activated=False)
+                continue
             found = page.forms
             if len(found) != 1 or not found[0].is_hidden or not html_forms.submits_itself(page.text):
                 return page

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from html import unescape
 from html.parser import HTMLParser
 from urllib.parse import urljoin
 
@@ -114,3 +115,12 @@ class _Reader(HTMLParser):
         if tag == "form" and self._open is not None:
             self.forms.append(replace(self._open.form, fields=tuple(self._open.fields)))
             self._open = None
+
+
+_REFRESH = re.compile(r"<noscript><meta http-equiv=\"refresh\" content=\"0; url=([^\"]*)\"></noscript>")
+
+
+def refresh(html: str) -> str | None:
+    """Where a page sends browsers without scripts on to, at once."""
+    found = _REFRESH.search(html)
+    return None if found is None else unescape(found[1])

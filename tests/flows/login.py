@@ -67,12 +67,12 @@ class LoginFlow:
         assert upstream.requests[-1].one(b"x-passproxy-user") == b"bob"
         assert not upstream.requests[-1].all(b"x-passproxy-groups")
 
-    async def test_the_second_page_needs_no_redirect_and_only_the_session_cookie_stays(self, browser, passproxy):
+    async def test_the_second_page_needs_no_redirect_and_no_login_cookie_stays(self, browser, passproxy):
         await self.signed_in(browser)
         page = await browser.open(f"{ORIGIN}/next")
         assert (page.status, page.hops) == (200, ())
         mine = {name for name in browser.cookies.names() if "passproxy" in name and name.startswith("__Host-")}
-        assert mine <= {"__Host-passproxy", "__Host-passproxy-idp", "__Host-passproxy-who"}
+        assert mine <= {"__Host-passproxy", "__Host-passproxy-idp", "__Host-passproxy-who", "__Host-passproxy-loop"}
 
     async def test_the_session_cookie_has_every_protection_and_never_leaves_again(self, browser, log: Log):
         lines: list[str] = []

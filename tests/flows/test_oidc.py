@@ -14,7 +14,7 @@ class TestOidc(LoginFlow):
 
     async def test_the_request_tells_the_provider_nothing_of_the_deep_link(self, browser):
         page = await browser.open(f"{ORIGIN}/reset?token=very-secret")
-        assert all("very-secret" not in hop.location for hop in page.hops)
+        assert all("very-secret" not in hop.location for hop in page.hops if not hop.location.startswith(ORIGIN))
         assert "code_challenge_method=S256" in page.url
         assert "nonce=" in page.url
 

@@ -29,6 +29,7 @@ class Desk:
     callback_method: Literal["GET", "POST"] = "GET"
     callback_path = "desk/callback"
     login_id_field = "state"
+    login_initiators = frozenset({ISSUER})
 
     def __init__(self) -> None:
         self.accepts_unsolicited = False

@@ -105,6 +105,7 @@ class OidcProvider:
         self._last_good = last_good
         self._chance = chance
         self.callback_method: Literal["GET", "POST"] = "POST" if settings.response_mode == "form_post" else "GET"
+        self.login_initiators = frozenset({settings.issuer})
         self._pushes = asyncio.Semaphore(PUSHES_AT_ONCE)
         self._client = client_from(settings, origin.url(f"/.passproxy/{CALLBACK_PATH}"))
         self._metadata = Kept(self._read_metadata, clock, self._metadata_on_disk())

@@ -76,6 +76,7 @@ class SamlProvider:
     callback_method: Literal["GET", "POST"] = "POST"
     callback_path = ACS_PATH
     login_id_field = "RelayState"
+    login_initiators: frozenset[str] = frozenset()
 
     def __init__(
         self,

@@ -55,7 +55,7 @@ async def test_a_login_lands_and_only_the_login_cookie_crosses_sites(browser, op
 
 async def test_an_answer_in_the_address_is_not_accepted(browser, op, upstream):
     """OIDC-26: only the configured mode."""
-    first = await browser.once(f"{ORIGIN}/")
+    first = await browser.once(f"{ORIGIN}/.passproxy/login")
     fields = op.answer(first.headers["Location"])
     page = await browser.open(f"{CALLBACK}?code={fields['code']}&state={fields['state']}", come_from=op.issuer)
     assert page.status == 405
@@ -64,7 +64,7 @@ async def test_an_answer_in_the_address_is_not_accepted(browser, op, upstream):
 
 
 async def test_a_form_without_the_login_cookie_is_no_login(browser, passproxy, op, upstream):
-    first = await browser.once(f"{ORIGIN}/")
+    first = await browser.once(f"{ORIGIN}/.passproxy/login")
     fields = op.answer(first.headers["Location"])
     async with Browser(passproxy.front) as victim:
         page = await posted(victim, op, fields)
@@ -77,7 +77,7 @@ async def test_a_form_without_the_login_cookie_is_no_login(browser, passproxy, o
 async def test_a_request_that_the_provider_does_not_take_is_explained_at_once(browser, op, upstream):
     op.client_secret = "another"
     page = await browser.open(f"{ORIGIN}/")
-    assert page.url == f"{ORIGIN}/"
+    assert page.url.startswith(f"{ORIGIN}/.passproxy/login?")
     assert "PP-OIDC-CLIENT" in page.text
     assert not any("passproxy" in name for name in browser.cookies.names())
     assert upstream.requests == []
