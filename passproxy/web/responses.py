@@ -128,7 +128,7 @@ class Pages:
         probe = self._templates["logged_out.html"].render(**self._look, is_complete=True)
         style = probe.partition("<style>")[2].partition("</style>")[0]
         self._policy = f"default-src 'none'; style-src '{_source_hash(style)}'; frame-ancestors 'none'; base-uri 'none'"
-        self._scripts = {name: source for name, source in sources.items() if name.endswith(".js")}
+        self._scripts = {name: source.removesuffix("\n") for name, source in sources.items() if name.endswith(".js")}
 
     def page(
         self,

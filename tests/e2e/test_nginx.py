@@ -52,6 +52,20 @@ SPELLINGS = ("X-Passproxy-User", "X_Passproxy_User", "x-PASSPROXY_user")
 FORGED = "mallory"
 
 
+#: A form as a page would have it.
+POST = """([url, fields]) => {
+    const form = document.createElement("form");
+    [form.method, form.action] = ["post", url];
+    for (const [name, value] of Object.entries(fields)) {
+        const field = document.createElement("input");
+        [field.type, field.name, field.value] = ["hidden", name, value];
+        form.append(field);
+    }
+    document.body.append(form);
+    form.submit();
+}"""
+
+
 @dataclass(frozen=True, slots=True)
 class Front:
     """Everything: nginx, PassProxy, and what stands behind them."""
@@ -104,6 +118,36 @@ async def test_a_login_over_http_2_lands_exactly_on_the_deep_link(front: Front, 
     await expect(page.get_by_role("region", name="You", exact=True)).to_contain_text("Hello, Alice Archer")
     assert await protocols(page) == ["h2"]
     window.check()
+
+
+async def test_the_fragment_survives_the_login(front: Front, window: Window):
+    page = await window.page()
+    wanted = f"{front.origin}/d?view=list#/x?y=1&z=%20#2"
+    await page.goto(wanted)
+    await sign_in(page, "alice")
+    await page.wait_for_url(wanted)
+    assert await page.evaluate("location.href") == wanted
+    # Neither the page in between nor the provider's is left to go back to.
+    assert await page.evaluate("history.length") <= 3
+    window.check()
+
+
+async def test_a_repeated_answer_of_the_provider_goes_on_into_the_application(front: Front, window: Window):
+    """The back button; over SAML the answer is a form from another site, which brings no session along."""
+    page = await window.page()
+    answers: list[Request] = []
+    page.on("request", lambda request: answers.append(request) if "/.passproxy/" in request.url else None)
+    await log_in(page, front.origin + DEEP_LINK, "alice")
+    callback = next(each for each in answers if "callback" in each.url or each.url.endswith("/acs"))
+    await page.goto(f"{front.site.issuer}/")
+    if callback.method == "POST":
+        async with page.expect_navigation():
+            await page.evaluate(POST, [callback.url, callback.post_data_json])
+    else:
+        await page.goto(callback.url)
+    await page.wait_for_url(f"{front.origin}/")
+    await expect(page.get_by_role("region", name="You", exact=True)).to_contain_text("Hello, Alice Archer")
+    window.check(r"status of 40[34]", r"favicon")
 
 
 async def test_the_cookies_are_as_strict_as_the_protocol_allows(front: Front, window: Window):

@@ -43,6 +43,23 @@ def test_text_from_outside_is_escaped():
     assert b"Example &amp; &lt;b&gt;Sons&lt;/b&gt; {{7*7}}" in body
 
 
+@pytest.mark.parametrize(
+    ("template", "script"),
+    [
+        ("start.html", "start.js"),
+        ("popup.html", "popup.js"),
+        ("form_kept.html", "form_kept.js"),
+        ("form_taken.html", "form_taken.js"),
+    ],
+)
+def test_a_page_with_a_script_allows_this_one(template, script):
+    page = PAGES.page(template, script=script, login_url="/x", form="x")
+    inline = page.body.partition(b"<script>")[2].partition(b"</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(inline).digest()).decode()
+    assert len(inline) > 50
+    assert f"script-src 'sha256-{digest}'" in dict(page.fields)["Content-Security-Policy"]
+
+
 def test_a_page_allows_its_one_style_and_nothing_else():
     page = page_of(LoginRequired())
     policy = dict(page.fields)["Content-Security-Policy"]
