@@ -194,7 +194,7 @@ def form(action: str = EDITOR, fields: tuple[tuple[str, str], ...] = FIELDS) -> 
 
 
 def kept(page: Page) -> str:
-    (value,) = re.findall(r'<data id="form" value="([^"]*)">', page.text)
+    (value,) = re.findall(r'<data hidden id="form" value="([^"]*)">', page.text)
     return value
 
 
