@@ -125,7 +125,7 @@ async def test_info_01_nor_one_that_is_not_there_nor_a_provider_that_is_not(tmp_
 
 
 async def test_info_01_a_fault_of_our_own_is_no_different(
-    site: AcsSite, log: Log, monkeypatch: pytest.MonkeyPatch
+    site: AcsSite, caplog: pytest.LogCaptureFixture, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fails(*_: object) -> None:
         raise RuntimeError("/work/secret.py: password=hunter2")
@@ -136,6 +136,9 @@ async def test_info_01_a_fault_of_our_own_is_no_different(
     assert b"RuntimeError" not in answer.body
     assert b"hunter2" not in answer.body
     check_tells_nothing(answer)
+    lines = [JsonFormatter().format(record) for record in caplog.records if record.name == "passproxy"]
+    assert "RuntimeError" in "".join(lines)
+    assert "hunter2" not in "".join(lines)
     assert site.upstream.is_untouched
 
 

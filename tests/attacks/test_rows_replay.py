@@ -23,10 +23,11 @@ from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogins
 from passproxy.core.tokens import Purpose
 from passproxy.idp.base import Proof
 from passproxy.idp.lastgood import LastGood
+from passproxy.idp.saml.provider import SamlProvider
 from passproxy.idp.saml.request import request_id
 from tests.attacks.acs import AcsSite, Begun, acs_site
 from tests.fakes import idp_saml as idp
-from tests.fakes.gateway import get
+from tests.fakes.gateway import alive, get
 from tests.fakes.log import Log
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -86,7 +87,7 @@ async def test_clk_05_an_answer_that_one_node_took_is_none_at_the_other(nodes: N
 
 
 async def test_clk_05_with_the_cookie_as_well_it_is_good_once_at_each_and_only_while_it_is_fresh(
-    nodes: Nodes, log: Log
+    nodes: Nodes, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The known limit that docs/security.md names: whoever has both has them for five minutes."""
     begun = await nodes.one.begun()
@@ -95,6 +96,9 @@ async def test_clk_05_with_the_cookie_as_well_it_is_good_once_at_each_and_only_w
         assert (await site.asked(site.posted(begun, document))).status == 303
         log.forget()
         await site.refuses(site.posted(begun, document), log, 403)
+    # As if both had been up for long: else an old answer is refused for being older than they are.
+    for provider in alive(SamlProvider):
+        monkeypatch.setattr(provider, "_started_at", time.time() - 86400)
     old = await nodes.one.begun()
     late = idp.answer(old.facts(issued_at=time.time() - 365, lifetime=3600))
     for site in (nodes.one, nodes.two):
