@@ -12,6 +12,7 @@ import pytest
 import uvloop
 
 from passproxy.web import watch
+from tests.attacks.rows import covered_by, explained, rows
 from tests.fakes.gateway import PassProxy, protecting
 from tests.fakes.log import Log
 from tests.fakes.upstream import Upstream
@@ -22,11 +23,29 @@ LIMIT_SECONDS = 60.0
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], object]]:
-    """The edge is tested on the loop that production uses, and what moves its bytes on Python's own as well."""
+    """The edge is covered_by on the loop that production uses, and what moves its bytes on Python's own as well."""
     if item.path.name in ("test_connection.py", "test_upstream.py", "test_tunnel.py"):
         return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
     is_edge = item.path.parent.name in ("attacks", "flows", "web")
     return {"loop": uvloop.new_event_loop if is_edge else asyncio.new_event_loop}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How much of the attack catalogue was shown to be refused."""
+    passed = covered_by(report.nodeid for report in terminalreporter.stats.get("passed", []))
+    if not passed:
+        return
+    all_rows, reasons = rows(), explained()
+    left_out = all_rows.keys() - passed
+    terminalreporter.section("attacks")
+    terminalreporter.line(
+        f"{len(passed & all_rows.keys())} of {len(all_rows)} rows of the catalogue covered by passed tests"
+    )
+    terminalreporter.line(
+        f"{len(left_out)} left out, {len(left_out & reasons.keys())} of them explained in docs/security.md"
+    )
+    for row in sorted(left_out) if len(left_out) < 40 else ():
+        terminalreporter.line(f"  {row} {all_rows[row]}: {reasons.get(row, 'no test of it passed in this run')}")
 
 
 @pytest.fixture(autouse=True)

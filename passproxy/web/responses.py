@@ -141,9 +141,8 @@ class Pages:
     ) -> Response:
         """A page. `form_action` is where it may post to, as the policy names it; `script` the one script that it has."""
         text = self._templates[template].render(**self._look, status=status, **values)
-        policy = f"{self._policy}; form-action {form_action}"
-        if script is not None:
-            policy += f"; script-src '{_source_hash(self._scripts[script])}'"
+        script_source = "" if script is None else f"; script-src '{_source_hash(self._scripts[script])}'"
+        policy = f"{self._policy}{script_source}; form-action {form_action}"
         response = document("text/html; charset=utf-8", text.encode(), status=status)
         return response.with_fields((("Content-Security-Policy", policy), ("X-Frame-Options", "DENY")))
 
