@@ -17,6 +17,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import pytest_asyncio
@@ -178,7 +179,14 @@ async def test_the_answer_of_the_provider_comes_from_another_site(front: Front, 
     """Were it the same site, the test above would prove nothing about SameSite."""
     page = await window.page()
     answers: list[Request] = []
-    page.on("request", lambda request: answers.append(request) if re.search("callback|/acs", request.url) else None)
+    page.on(
+        "request",
+        lambda request: (
+            answers.append(request)
+            if re.search(r"\.passproxy/(oidc/callback|saml/acs)", urlsplit(request.url).path)
+            else None
+        ),
+    )
     await log_in(page, f"{front.origin}/", "alice")
     assert len(answers) == 1
     headers = await answers[0].all_headers()
