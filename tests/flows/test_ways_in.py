@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -103,6 +105,35 @@ async def test_the_page_before_the_login_leads_nowhere_else(browser: Browser, ta
     page = await browser.once(f"{ORIGIN}/.passproxy/start?return_to={quote(target, safe='')}")
     assert re.findall(r'id="login" href="([^"]*)"', page.text) == ["/.passproxy/login?return_to=%2F"]
     assert "evil" not in page.text
+
+
+# Many at once.
+
+
+async def test_a_hundred_tabs_of_one_browser_finish_in_any_order_each_on_its_own_address(browser: Browser):
+    sizes: list[int] = []
+
+    def cookies_bytes() -> int:
+        mine = [each for each in browser.cookies if each.name.startswith(f"{SESSION}-login-")]
+        return sum(len(each.name) + len(each.value) + 3 for each in mine)
+
+    async def opened(number: int) -> tuple[str, Page]:
+        url = f"{ORIGIN}/tab/{number}?q={number * 7919:x}#{number}"
+        page = await browser.open(url)
+        sizes.append(cookies_bytes())
+        return url, page
+
+    tabs: list[tuple[str, Page]] = []
+    for start in range(0, 100, 6):  # as many as a browser asks one host at once
+        tabs += await asyncio.gather(*(opened(number) for number in range(start, min(start + 6, 100))))
+    random.Random(4).shuffle(tabs)
+    for url, page in tabs:
+        landed = await browser.sign_in(page, "alice", "alice")
+        sizes.append(cookies_bytes())
+        # A browser without scripts brings no fragment.
+        assert (landed.status, landed.url) == (200, url.partition("#")[0])
+    assert max(sizes) <= 4096
+    assert max(sizes) > 1000, "there were cookies to be measured"
 
 
 # A late or repeated answer.
