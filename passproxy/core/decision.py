@@ -1,7 +1,7 @@
 """
 What becomes of a request: the decision point.
 
-`decide` is pure and total. Its result is one of seven values, and performing it
+`decide` is pure and total. Its result is one of six values, and performing it
 is somebody else's work (gateway.py). Order: who is asked (host), ourselves
 (endpoint), who asks (session), what is public (passthrough), and only then the
 login or the refusal. A missing session is never a permission: `Forward`
