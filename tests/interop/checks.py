@@ -30,6 +30,7 @@ CHECKS: Mapping[str, Check] = {
     "renewed": Check(endings.renewed, lambda case: case.is_renewed),
     "logout": Check(endings.logged_out),
     "ended there": Check(endings.ended_at_provider, lambda case: case.ending is not None),
+    "started there": Check(Visit.started_at_provider, lambda case: case.start_url is not None),
     "other person": Check(Visit.other_person),
 }
 

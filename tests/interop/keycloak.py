@@ -86,7 +86,10 @@ class Keycloak:
         assert page.status == 200, f"{page.status} after Keycloak's logout: {page.text[:500]}"
         for url in frames:
             frame = await visit.browser.fetch(unescape(url), page=page)
-            assert frame.status == 200, f"{frame.status} in the frame {frame.url}"
+            assert frame.status == 200, f"{frame.status} in a frame of Keycloak's page"
+            policy = frame.headers.get("Content-Security-Policy", "")
+            assert f"frame-ancestors {self.base_url}" in policy, f"no browser would open the frame: {policy}"
+            assert "X-Frame-Options" not in frame.headers, "no browser would open the frame"
 
     async def set_groups(self, login: str, groups: Sequence[str]) -> None:
         await self._administrator.set_groups(login, groups)

@@ -36,11 +36,15 @@ def _saml_cases(base_url: str) -> tuple[Case, ...]:
         section: Mapping[str, Any] = _NONE,
         attributes: Mapping[str, str] = _NONE,
         old_key: OldKey | None = None,
+        starts: str | None = None,
     ) -> Case:
         is_single_logout = section.get("single_logout", True)
         where = {"metadata_url": f"{base_url}/realms/{REALM}/protocol/saml/descriptor", **section}
         # Keycloak ends sessions by the browser unless it is told to ask by itself.
-        client = {"frontchannelLogout": ending == "browser", "attributes": attributes}
+        client = {
+            "frontchannelLogout": ending == "browser",
+            "attributes": attributes if starts is None else {**attributes, "saml_idp_initiated_sso_url_name": starts},
+        }
         return Case(
             name,
             "saml",
@@ -51,6 +55,7 @@ def _saml_cases(base_url: str) -> tuple[Case, ...]:
             is_single_logout=is_single_logout,
             ending=ending if is_single_logout else None,
             old_key=old_key,
+            start_url=None if starts is None else f"{base_url}/realms/{REALM}/protocol/saml/clients/{starts}",
         )
 
     both = meant.saml(document=True, assertion=True)
@@ -59,7 +64,7 @@ def _saml_cases(base_url: str) -> tuple[Case, ...]:
     no_assertion_signature = {"saml.assertion.signature": "false"}
     encrypts = {"want_encrypted_assertions": True}
     return (
-        case("both signed", trial(), both, old_key="kept"),
+        case("both signed", trial(), both, old_key="kept", starts="unasked"),
         case(
             "both signed",
             behind_tls("both"),
@@ -77,13 +82,24 @@ def _saml_cases(base_url: str) -> tuple[Case, ...]:
             section={"single_logout": False},
             attributes={"saml.server.signature": "false"},
         ),
-        case("encrypted", trial(), sealed, "server", section=encrypts, attributes=no_assertion_signature),
-        case("signed, encrypted", behind_tls("sealed"), sealed, section=encrypts),
+        case(
+            "document signed, encrypted", trial(), sealed, "server", section=encrypts, attributes=no_assertion_signature
+        ),
+        case("both signed, encrypted", behind_tls("sealed"), sealed, section=encrypts),
+        case(
+            # So that nothing but the signature inside can have let anybody in.
+            "assertion signed, encrypted",
+            behind_tls("inside"),
+            meant.saml(document=False, assertion=False, is_encrypted=True),
+            section={**encrypts, "single_logout": False},
+            attributes={"saml.server.signature": "false"},
+        ),
         case(
             "requests signed",
             behind_tls("requests"),
             meant.saml(document=True, assertion=True, is_request_signed=True),
-            section={"sign_requests": True},
+            section={"sign_requests": True, "allow_idp_initiated": True},
+            starts="asked",
             attributes={**BY_REDIRECT, "saml.client.signature": "true"},
         ),
     )
@@ -102,6 +118,7 @@ def _oidc_cases(base_url: str, scratch: Path) -> tuple[Case, ...]:
         attributes: Mapping[str, str] = _NONE,
         old_key: OldKey | None = None,
         is_pushed: bool = True,
+        suffix: str = "",
     ) -> Case:
         has_secret = method != "private_key_jwt"
         where = {
@@ -124,7 +141,15 @@ def _oidc_cases(base_url: str, scratch: Path) -> tuple[Case, ...]:
         as_meant = meant.oidc(is_pushed=is_pushed, also=meant.client_proof(method, _TOKEN_PATH))
         is_renewed = ending != "server" or old_key is not None
         return Case(
-            method, "oidc", stand, where, as_meant, client, is_renewed=is_renewed, ending=ending, old_key=old_key
+            f"{method} {suffix}".rstrip(),
+            "oidc",
+            stand,
+            where,
+            as_meant,
+            client,
+            is_renewed=is_renewed,
+            ending=ending,
+            old_key=old_key,
         )
 
     jwk, certified = client_keys.jwk(scratch), client_keys.certified(scratch)
@@ -138,6 +163,7 @@ def _oidc_cases(base_url: str, scratch: Path) -> tuple[Case, ...]:
             "server",
             section={"private_key_file": str(jwk.file)},
             attributes={"use.jwks.string": "true", "jwks.string": json.dumps({"keys": [jwk.public]})},
+            suffix="(JWKS)",
         ),
         case(
             "certificate",
@@ -147,6 +173,7 @@ def _oidc_cases(base_url: str, scratch: Path) -> tuple[Case, ...]:
             section={"private_key_file": str(certified.file), "pushed_authorization_requests": "never"},
             attributes={"jwt.credential.certificate": certified.certificate},
             is_pushed=False,
+            suffix="(certificate)",
         ),
     )
 

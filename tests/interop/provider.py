@@ -39,8 +39,9 @@ class Case:
     `section` is PassProxy's configuration of the provider, `client` what the
     provider's of PassProxy differs in, in the provider's own words. `as_meant`
     raises AssertionError unless the last login really went the way that the
-    name promises. Without `is_renewed`, an `ending` or an `old_key`, nothing
-    is checked about them. Without `is_single_logout` a logout at PassProxy is
+    name promises. Without `is_renewed`, an `ending`, an `old_key` or a `start_url`
+    (where the provider starts a login by itself), nothing is checked about
+    them. Without `is_single_logout` a logout at PassProxy is
     none at the provider.
     """
 
@@ -54,6 +55,7 @@ class Case:
     is_single_logout: bool = True
     ending: Ending | None = None
     old_key: OldKey | None = None
+    start_url: str | None = None
 
 
 class Provider(Protocol):

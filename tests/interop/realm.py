@@ -21,6 +21,8 @@ def realm(cases: Iterable[Case]) -> dict[str, Any]:
     return {
         "realm": REALM,
         "enabled": True,
+        # Stricter than the default: a refresh token that comes twice ends the session.
+        "revokeRefreshToken": True,
         "groups": [{"name": name} for name in ALICE.groups],
         "users": [_user(person) for person in (ALICE, BOB)],
         "clients": [_oidc_client(case) for case in cases if case.protocol == "oidc"],

@@ -106,6 +106,25 @@ class Visit:
         assert given["x-passproxy-user"] == ALICE.login, given
         assert "wheel" not in groups(given), given
 
+    async def started_at_provider(self) -> None:
+        """A login that PassProxy did not ask for leads in where the configuration says so, and nowhere else."""
+        assert self.case.start_url is not None
+        self.browser.cookies.clear()
+        page = await self.browser.open(self.case.start_url)
+        self.assert_asked_for_password(page)
+        page = await self.confirmed(await self.browser.sign_in(page, ALICE.login, ALICE.login))
+        status = await self.status_of_a_script()
+        if self.case.section.get("allow_idp_initiated", False):
+            assert (page.status, page.url, status) == (200, f"{self.origin}/", 200), (
+                page.status,
+                _bare(page.url),
+                status,
+            )
+        else:
+            # The refusal is a page of PassProxy's own: it did get the answer.
+            at = _bare(page.url)
+            assert (page.status, at, status) == (400, self.case.stand.url("saml/acs"), 401), (page.status, at, status)
+
     async def other_person(self) -> None:
         """At the provider a new browser: its own session would name the first person again."""
         self.browser.cookies.clear()
