@@ -43,7 +43,7 @@ PROVIDERS: dict[str, Callable[[Path, Path], AbstractAsyncContextManager[Provider
 #: One check is some dozen requests on loopback, and up to three renewals to wait for.
 CHECK_SECONDS = 60.0
 
-#: With nothing in the cache, about five minutes.
+#: Four to five minutes, and one more with nothing in the cache.
 WHOLE_RUN_SECONDS = 720.0
 
 #: How long PassProxy does not look for new SAML metadata once it did (RENEWAL_SECONDS in

@@ -70,8 +70,8 @@ async def openid_provider(cache: Path, scratch: Path) -> AsyncIterator[OpenIdPro
     keyed = {"private_key_file": str(key.file)}
     posted = {"response_mode": "form_post", "pushed_authorization_requests": "never"}
     cases = (
-        _case("PAR offered", trial(), meant.oidc(), "server"),
-        _case("PAR offered", behind_tls("offered"), meant.oidc(), "renewal"),
+        _case("PAR offered", trial(), meant.oidc(), "server", is_renewed=True),
+        _case("PAR offered", behind_tls("offered"), meant.oidc()),
         _case("form_post", trial(), meant.oidc(is_pushed=False, is_form_post=True), "server", posted),
         _case("form_post", behind_tls("posted"), meant.oidc(is_pushed=False, is_form_post=True), section=posted),
         _case("private_key_jwt", trial(), meant.oidc(also=_proof("private_key_jwt")), section=keyed, key=key),
@@ -85,8 +85,10 @@ async def strict_openid_provider(cache: Path, scratch: Path) -> AsyncIterator[Op
     """It takes pushed requests only, and each refresh token once: what comes twice ends the session."""
     form_post = {"response_mode": "form_post"}
     cases = (
-        _case("PAR required", trial(), _meant_strict(), "server"),
-        _case("+ form_post", behind_tls("strict"), _meant_strict(is_form_post=True), "renewal", form_post),
+        _case("PAR required", trial(), _meant_strict(), "server", is_renewed=True),
+        _case(
+            "+ form_post", behind_tls("strict"), _meant_strict(is_form_post=True), "renewal", form_post, is_renewed=True
+        ),
     )
     demands = {"requires_pushed_requests": True, "rotates_refresh_tokens": True}
     async with _running(cache, scratch, f"oidc-provider {_version()} strict", cases, demands) as provider:
@@ -108,6 +110,7 @@ def _case(
     ending: Ending | None = None,
     section: Mapping[str, Any] = MappingProxyType({}),
     key: client_keys.Jwk | None = None,
+    is_renewed: bool = False,
 ) -> Case:
     """A client with a secret, or with a key; the issuer is added when its port is known."""
     client_id = f"{name} {stand.name}".lower().replace(" ", "-")
@@ -124,7 +127,7 @@ def _case(
     if ending == "server":
         client["backchannel_logout_uri"] = stand.url("oidc/backchannel-logout")
         client["backchannel_logout_session_required"] = True
-    return Case(name, "oidc", stand, where, as_meant, client, is_renewed=ending is not None, ending=ending)
+    return Case(name, "oidc", stand, where, as_meant, client, is_renewed=is_renewed, ending=ending)
 
 
 @contextlib.asynccontextmanager
