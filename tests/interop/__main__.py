@@ -1,172 +1,149 @@
 """
 Logins at identity providers that nobody here wrote.
 
-    python -m tests.interop [keycloak] [oidc-provider]
+    python -m tests.interop [keycloak] [oidc-provider] [oidc-provider-strict]
 
-For each provider, protocol and kind of origin it starts `passproxy serve` in
-front of the demo application and runs the checks of visit.py. Exit code 0 when
-all pass. What is downloaded stays in .interop/.
+For each provider it goes through its cases: starts `passproxy serve` in front
+of the demo application and runs the checks of checks.py. Exit code 0 when all
+pass. What is downloaded stays in .interop/.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
-import yaml
 
 from passproxy.demo.application import DemoApplication
+from tests.interop.checks import CHECKS, LAST, NAMES, NEW_KEY, Check
+from tests.interop.installation import installed, log_of
 from tests.interop.keycloak import keycloak
-from tests.interop.openid_provider import openid_provider
-from tests.interop.processes import Ready, StartFailed, free_port, server
-from tests.interop.provider import Provider
-from tests.interop.visit import CHECKS, Visit, browser_for
+from tests.interop.openid_provider import openid_provider, strict_openid_provider
+from tests.interop.processes import StartFailed
+from tests.interop.provider import Case, OldKey, Provider
+from tests.interop.report import Row, report
+from tests.interop.visit import Visit
 
 CACHE = Path(__file__).resolve().parents[2] / ".interop"
 
-PROVIDERS = {"oidc-provider": openid_provider, "keycloak": keycloak}
+PROVIDERS: dict[str, Callable[[Path, Path], AbstractAsyncContextManager[Provider]]] = {
+    "oidc-provider": openid_provider,
+    "oidc-provider-strict": strict_openid_provider,
+    "keycloak": keycloak,
+}
 
-#: PassProxy starts in about a second; it may have to wait for metadata.
-START_SECONDS = 30.0
+#: One check is some dozen requests on loopback, and up to three renewals to wait for.
+CHECK_SECONDS = 60.0
 
-#: One check is at most a dozen requests on loopback.
-CHECK_SECONDS = 45.0
+#: Four to five minutes, and one more with nothing in the cache.
+WHOLE_RUN_SECONDS = 720.0
 
-#: With nothing in the cache, about two minutes.
-WHOLE_RUN_SECONDS = 840.0
-
-
-@dataclass(frozen=True, slots=True)
-class Stand:
-    """Where PassProxy stands: its origin, and the address that it listens on."""
-
-    name: str
-    origin: str
-    listen: str
+#: How long PassProxy does not look for new SAML metadata once it did (RENEWAL_SECONDS in
+#: idp/saml/description.py), its start included. Real keys are not rolled over more often.
+NEW_KEY_AFTER_SECONDS = 62.0
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """The checks of one installation; a problem is empty when the check passed."""
+class Waiting:
+    """An installation that goes on running for the provider's new key."""
 
-    provider: str
-    protocol: str
-    stand: str
-    problems: Mapping[str, str]
-
-
-def stands() -> tuple[Stand, ...]:
-    """
-    A trial on loopback, and an installation behind a web server with TLS.
-
-    Only in the second one is the provider another site, and do the cookies have
-    their prefix, Secure and SameSite=None.
-    """
-    trial, behind = (f"127.0.0.1:{free_port()}" for _ in range(2))
-    return (
-        Stand("trial", f"http://{trial}", trial),
-        Stand("behind TLS", "https://app.example.com", behind),
-    )
+    visit: Visit
+    row: Row
+    where: Path
+    since: float
 
 
-async def visited(provider: Provider, protocol: str, stand: Stand, upstream_url: str, scratch: Path) -> Row:
-    where = scratch / f"{provider.name}-{protocol}-{stand.name}".replace(" ", "-")
-    where.mkdir()
-    try:
-        async with (
-            passproxy(provider.sections[protocol], protocol, stand, upstream_url, where),
-            browser_for(stand.origin, stand.listen) as browser,
-        ):
-            visit = Visit(stand.origin, provider.base_url, browser)
-            problems = {name: await _problem(name, visit) for name in CHECKS}
-    except StartFailed as error:
-        problems = dict.fromkeys(CHECKS, "PassProxy did not start") | {next(iter(CHECKS)): str(error)}
-    if any(problems.values()):
-        problems = {**problems, "its log": (where / "passproxy.log").read_text("utf-8", "replace")[-4000:]}
-    return Row(provider.name, protocol, stand.name, problems)
+class Run:
+    """All cases of one provider, one after the other."""
+
+    def __init__(self, provider: Provider, upstream_url: str, scratch: Path, rows: list[Row]) -> None:
+        self._rows = rows
+        self._provider = provider
+        self._upstream_url = upstream_url
+        self._scratch = scratch
+        self._waiting: list[Waiting] = []
+
+    async def go(self) -> None:
+        async with AsyncExitStack() as stays:
+            for number, case in enumerate(self._provider.cases):
+                await self._try(case, self._scratch / f"{self._provider.name}-{number}".replace(" ", "-"), stays)
+            for old in ("kept", "removed"):
+                await self._new_key(old)
+
+    async def _try(self, case: Case, where: Path, stays: AsyncExitStack) -> None:
+        row = Row(self._provider.name, case)
+        self._rows.append(row)
+        async with AsyncExitStack() as ends:
+            stack = ends if case.old_key is None else stays
+            since = time.monotonic()
+            try:
+                visit = await stack.enter_async_context(installed(self._provider, case, self._upstream_url, where))
+            except StartFailed as error:
+                applying = [name for name, check in {**CHECKS, **LAST}.items() if check.applies(case)]
+                row.problems |= dict.fromkeys(applying, "PassProxy did not start") | {applying[0]: str(error)}
+                return
+            for name, check in CHECKS.items():
+                if check.applies(case):
+                    row.problems[name] = await _problem(check, visit)
+            row.logs = self._logs(where)
+            if case.old_key is not None:
+                self._waiting.append(Waiting(visit, row, where, since))
+
+    async def _new_key(self, old: OldKey) -> None:
+        waiting = [one for one in self._waiting if one.visit.case.old_key == old]
+        if not waiting:
+            return
+        wait = max(one.since for one in waiting) + NEW_KEY_AFTER_SECONDS - time.monotonic()
+        await asyncio.sleep(max(wait, 0.0))
+        await self._provider.new_key(old)
+        for one in waiting:
+            one.row.problems[NEW_KEY] = await _problem(LAST[NEW_KEY], one.visit)
+            one.row.logs = self._logs(one.where)
+
+    def _logs(self, where: Path) -> str:
+        return "\n".join(log.read_text("utf-8", "replace")[-4000:] for log in (log_of(where), self._provider.log))
 
 
-async def _problem(name: str, visit: Visit) -> str:
+async def _problem(check: Check, visit: Visit) -> str:
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            await CHECKS[name](visit)
-    except (AssertionError, aiohttp.ClientError, TimeoutError, ValueError, KeyError) as error:
+            await check.run(visit)
+    except (AssertionError, aiohttp.ClientError, TimeoutError, ValueError, KeyError, StartFailed) as error:
         return f"{type(error).__name__}: {error}"
     return ""
 
 
-@contextlib.asynccontextmanager
-async def passproxy(
-    section: Mapping[str, Any], protocol: str, stand: Stand, upstream_url: str, where: Path
-) -> AsyncIterator[None]:
-    authority = urlsplit(stand.origin).netloc
-    settings = {
-        "domain": urlsplit(stand.origin).hostname,
-        **({"origin": stand.origin} if stand.origin.startswith("http:") else {}),
-        "listen": stand.listen,
-        "upstream": {"url": upstream_url},
-        protocol: dict(section),
-        "state_dir": str(where / "state"),
-    }
-    (where / "state").mkdir(mode=0o700)
-    file = where / "passproxy.yaml"
-    file.write_text(yaml.safe_dump(settings, sort_keys=False), "utf-8")
-    file.chmod(0o600)
-    command = [sys.executable, "-m", "passproxy", "serve", str(file)]
-    ready = Ready(f"http://{stand.listen}/.passproxy/health", {"Host": authority}, START_SECONDS)
-    async with server(command, ready, where / "passproxy.log"):
-        yield
-
-
-async def rows(chosen: list[str], scratch: Path) -> list[Row]:
-    found = []
+async def tried(chosen: list[str], scratch: Path, rows: list[Row]) -> None:
+    """Fills `rows`, as far as it comes."""
     async with DemoApplication() as application:
         for name in chosen:
-            places = stands()
-            running: AbstractAsyncContextManager[Provider] = PROVIDERS[name](
-                CACHE, scratch, [place.origin for place in places]
-            )
-            async with running as provider:
+            async with PROVIDERS[name](CACHE, scratch) as provider:
                 print(f"{provider.name} is up after {provider.start_seconds:.1f} s", flush=True)
-                for protocol in provider.sections:
-                    for stand in places:
-                        found.append(await visited(provider, protocol, stand, application.base_url, scratch))
-    return found
-
-
-def report(found: list[Row], seconds: float) -> int:
-    """Print the table and what failed; the number of failures."""
-    print()
-    print(f"{'':42}" + "  ".join(CHECKS))
-    for row in found:
-        marks = "  ".join(f"{'FAIL' if row.problems[name] else 'pass':{len(name)}}" for name in CHECKS)
-        print(f"{row.provider:24}{row.protocol:6}{row.stand:12}{marks}")
-    for row in found:
-        for name, problem in row.problems.items():
-            if problem:
-                print(f"\n{row.provider}, {row.protocol}, {row.stand}: {name}\n    " + problem.replace("\n", "\n    "))
-    results = [bool(row.problems[name]) for row in found for name in CHECKS]
-    print(f"\n{results.count(False)} passed, {results.count(True)} failed in {seconds:.0f} s")
-    return results.count(True)
+                await Run(provider, application.base_url, scratch, rows).go()
 
 
 async def main(chosen: list[str]) -> int:
     begun = time.monotonic()
+    rows: list[Row] = []
+    is_whole = True
     with tempfile.TemporaryDirectory(prefix="passproxy-interop-") as scratch:
-        async with asyncio.timeout(WHOLE_RUN_SECONDS):
-            found = await rows(chosen, Path(scratch))
-    return 1 if report(found, time.monotonic() - begun) else 0
+        try:
+            async with asyncio.timeout(WHOLE_RUN_SECONDS):
+                await tried(chosen, Path(scratch), rows)
+        except TimeoutError:
+            is_whole = False
+    failures = report(rows, NAMES, time.monotonic() - begun)
+    if not is_whole:
+        print(f"not all was tried within {WHOLE_RUN_SECONDS:.0f} s")
+    return 1 if failures or not is_whole else 0
 
 
 if __name__ == "__main__":

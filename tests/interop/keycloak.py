@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 import shutil
 import zipfile
 from collections.abc import AsyncIterator, Sequence
+from html import unescape
 from pathlib import Path
 
-import aiohttp
-
+from tests.interop.keycloak_admin import ADMINISTRATOR, Administrator
+from tests.interop.keycloak_cases import BY_REDIRECT, cases
 from tests.interop.processes import Ready, StartFailed, free_port, run, server
-from tests.interop.provider import Provider
-from tests.interop.realm import CLIENT_ID, CLIENT_SECRET, REALM, realm
+from tests.interop.provider import ALICE, Case, OldKey
+from tests.interop.realm import REALM, realm, saml_client
+from tests.interop.visit import Visit
 
 #: The newest release that still runs on Java 17, which Debian 12 has.
 VERSION = "26.7.3"
@@ -31,8 +34,6 @@ DOWNLOAD_SECONDS = 240.0
 BUILD_SECONDS = 120.0
 START_SECONDS = 120.0
 
-_ADMINISTRATOR = {"username": "administrator", "password": "administrator"}
-
 _JAVA = {
     # Enough for a hundred logins; the default takes half of the machine.
     "JAVA_OPTS_KC_HEAP": "-Xms128m -Xmx512m",
@@ -43,9 +44,67 @@ _JAVA = {
 _BUILT_FOR = ("--db=dev-mem", "--cache=local")
 
 
+# The page on which Keycloak has other applications end their sessions holds one frame for each.
+_FRAME = re.compile(r'<iframe src="([^"]+)"')
+
+
+class Keycloak:
+    """The running server: `Provider` with one realm."""
+
+    def __init__(self, base_url: str, start_seconds: float, scratch: Path, administrator: Administrator) -> None:
+        self.name = f"Keycloak {VERSION}"
+        self.base_url = base_url
+        self.start_seconds = start_seconds
+        self.log = log_in(scratch)
+        self.cases: Sequence[Case] = cases(base_url, scratch)
+        self._administrator = administrator
+
+    async def introduce(self, case: Case, metadata: bytes | None) -> None:
+        if metadata is not None:
+            imported = await self._administrator.client_of(metadata)
+            await self._administrator.create_client(saml_client(case, imported))
+
+    async def end_sessions(self, visit: Visit) -> None:
+        if visit.case.ending == "browser":
+            await self._log_out_in(visit)
+        else:
+            await self._administrator.log_out(ALICE.login)
+
+    async def _log_out_in(self, visit: Visit) -> None:
+        """Keycloak's own logout, as of its account pages; it sends the browser around, or opens frames."""
+        page = await visit.browser.open(f"{self.base_url}/realms/{REALM}/protocol/openid-connect/logout")
+        page = await visit.confirmed(page)
+        frames = _FRAME.findall(page.text)
+        if visit.case.protocol == "saml":
+            sent = visit.browser.last(visit.case.stand.url("saml/slo"))
+            assert "SAMLRequest" in {**sent.query, **sent.form}, sorted(sent.query)
+            expected = "GET" if BY_REDIRECT.items() <= visit.case.client["attributes"].items() else "POST"
+            assert sent.method == expected, f"Keycloak's request came by {sent.method}, not {expected}"
+        else:
+            assert frames, f"no frames on the page after the logout: {page.text[:500]}"
+        assert page.url.startswith(self.base_url), f"after Keycloak's logout at {page.url} ({page.status})"
+        assert page.status == 200, f"{page.status} after Keycloak's logout: {page.text[:500]}"
+        for url in frames:
+            frame = await visit.browser.fetch(unescape(url), page=page)
+            assert frame.status == 200, f"{frame.status} in a frame of Keycloak's page"
+            policy = frame.headers.get("Content-Security-Policy", "")
+            assert f"frame-ancestors {self.base_url}" in policy, f"no browser would open the frame: {policy}"
+            assert "X-Frame-Options" not in frame.headers, "no browser would open the frame"
+
+    async def set_groups(self, login: str, groups: Sequence[str]) -> None:
+        await self._administrator.set_groups(login, groups)
+
+    async def new_key(self, old: OldKey) -> None:
+        await self._administrator.new_key(old)
+
+
+def log_in(scratch: Path) -> Path:
+    return scratch / "keycloak.log"
+
+
 @contextlib.asynccontextmanager
-async def keycloak(cache: Path, scratch: Path, origins: Sequence[str]) -> AsyncIterator[Provider]:
-    """Keycloak with one realm, whose clients are PassProxy at each of these origins."""
+async def keycloak(cache: Path, scratch: Path) -> AsyncIterator[Keycloak]:
+    """Keycloak with one realm, whose clients are PassProxy in each of its cases."""
     home = _installed(cache)
     port = free_port()
     base_url = f"http://127.0.0.1:{port}"
@@ -53,36 +112,16 @@ async def keycloak(cache: Path, scratch: Path, origins: Sequence[str]) -> AsyncI
         *("bash", str(home / "bin/kc.sh"), "start", "--optimized", "--http-enabled=true"),
         *("--http-host=127.0.0.1", f"--http-port={port}", f"--hostname={base_url}"),
     ]
-    administrator = {f"KC_BOOTSTRAP_ADMIN_{key.upper()}": value for key, value in _ADMINISTRATOR.items()}
+    bootstrap = {f"KC_BOOTSTRAP_ADMIN_{key.upper()}": value for key, value in ADMINISTRATOR.items()}
     ready = Ready(f"{base_url}/realms/master/.well-known/openid-configuration", {}, START_SECONDS)
-    async with server(command, ready, scratch / "keycloak.log", env={**_JAVA, **administrator}) as seconds:
-        await _import_realm(base_url, origins)
-        yield Provider(
-            name=f"Keycloak {VERSION}",
-            base_url=base_url,
-            start_seconds=seconds,
-            sections={
-                "oidc": {
-                    "issuer": f"{base_url}/realms/{REALM}",
-                    "client_id": CLIENT_ID,
-                    "client_secret": CLIENT_SECRET,
-                },
-                "saml": {"metadata_url": f"{base_url}/realms/{REALM}/protocol/saml/descriptor"},
-            },
-        )
-
-
-async def _import_realm(base_url: str, origins: Sequence[str]) -> None:
-    """Over its own interface: `--import-realm` reads from inside the installation, which other runs share."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as http:
-        form = {"grant_type": "password", "client_id": "admin-cli", **_ADMINISTRATOR}
-        async with http.post(f"{base_url}/realms/master/protocol/openid-connect/token", data=form) as response:
-            response.raise_for_status()
-            token = (await response.json())["access_token"]
-        headers = {"Authorization": f"Bearer {token}"}
-        async with http.post(f"{base_url}/admin/realms", json=realm(origins), headers=headers) as response:
-            if response.status != 201:
-                raise StartFailed(f"Keycloak refuses the realm: {response.status} {await response.text()}")
+    async with server(command, ready, log_in(scratch), env={**_JAVA, **bootstrap}) as seconds:
+        administrator = Administrator(base_url, REALM)
+        try:
+            running = Keycloak(base_url, seconds, scratch, administrator)
+            await administrator.create_realm(realm(running.cases))
+            yield running
+        finally:
+            await administrator.close()
 
 
 def _installed(cache: Path) -> Path:

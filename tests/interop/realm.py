@@ -2,29 +2,30 @@
 The realm that is imported into Keycloak: two people, and PassProxy as a client of either protocol.
 
 Written as an administrator would: exact redirect URIs, a confidential client,
-signed SAML documents and assertions, groups without their path. Everything
-else is Keycloak's default, because the defaults are what is to be met.
+groups without their path. Everything else is Keycloak's default, because the
+defaults are what is to be met; what an installation differs in comes with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tests.interop.provider import ALICE, BOB, Person
+from tests.interop.provider import ALICE, BOB, Case, Person
 
 REALM = "interop"
-CLIENT_ID = "passproxy"
-CLIENT_SECRET = "known-to-this-machine-alone"
 
 
-def realm(origins: Sequence[str]) -> dict[str, Any]:
+def realm(cases: Iterable[Case]) -> dict[str, Any]:
+    """With the clients that can be described before PassProxy runs."""
     return {
         "realm": REALM,
         "enabled": True,
+        # Stricter than the default: a refresh token that comes twice ends the session.
+        "revokeRefreshToken": True,
         "groups": [{"name": name} for name in ALICE.groups],
         "users": [_user(person) for person in (ALICE, BOB)],
-        "clients": [_oidc_client(origins), *(_saml_client(origin) for origin in origins)],
+        "clients": [_oidc_client(case) for case in cases if case.protocol == "oidc"],
     }
 
 
@@ -41,19 +42,18 @@ def _user(person: Person) -> dict[str, Any]:
     }
 
 
-def _oidc_client(origins: Iterable[str]) -> dict[str, Any]:
-    return {
-        "clientId": CLIENT_ID,
+def _oidc_client(case: Case) -> dict[str, Any]:
+    attributes = {
+        "post.logout.redirect.uris": case.stand.url("logged-out"),
+        "pkce.code.challenge.method": "S256",
+    }
+    client = {
+        "clientId": case.section["client_id"],
         "protocol": "openid-connect",
         "publicClient": False,
-        "secret": CLIENT_SECRET,
         "standardFlowEnabled": True,
         "directAccessGrantsEnabled": False,
-        "redirectUris": [f"{origin}/.passproxy/oidc/callback" for origin in origins],
-        "attributes": {
-            "post.logout.redirect.uris": "##".join(f"{origin}/.passproxy/logged-out" for origin in origins),
-            "pkce.code.challenge.method": "S256",
-        },
+        "redirectUris": [case.stand.url("oidc/callback")],
         "protocolMappers": [
             {
                 "name": "groups",
@@ -69,28 +69,27 @@ def _oidc_client(origins: Iterable[str]) -> dict[str, Any]:
             }
         ],
     }
+    if "client_secret" in case.section:
+        client["secret"] = case.section["client_secret"]
+    return _with(client, attributes, case.client)
 
 
-def _saml_client(origin: str) -> dict[str, Any]:
-    acs_url = f"{origin}/.passproxy/saml/acs"
-    return {
-        "clientId": f"{origin}/.passproxy/saml/metadata",
-        "protocol": "saml",
+def saml_client(case: Case, imported: Mapping[str, Any]) -> dict[str, Any]:
+    """What Keycloak reads from our metadata, and what is not said there."""
+    attributes = {
+        **imported["attributes"],
+        "saml.authnstatement": "true",
+        "saml.signature.algorithm": "RSA_SHA256",
+        # The import demands signed requests as soon as there is a key, which the logout has anyway.
+        "saml.client.signature": "false",
+        "saml_force_name_id_format": "false",
+        "saml_name_id_format": "persistent",
+    }
+    client = {
+        **imported,
         "frontchannelLogout": True,
-        "redirectUris": [acs_url],
         # Without this the realm's roles would come along in an attribute of their own.
         "defaultClientScopes": [],
-        "attributes": {
-            "saml.authnstatement": "true",
-            "saml.server.signature": "true",
-            "saml.assertion.signature": "true",
-            "saml.client.signature": "false",
-            "saml.signature.algorithm": "RSA_SHA256",
-            "saml.force.post.binding": "true",
-            "saml_force_name_id_format": "false",
-            "saml_name_id_format": "persistent",
-            "saml_assertion_consumer_url_post": acs_url,
-        },
         "protocolMappers": [
             _property_mapper("username", "uid"),
             _property_mapper("email", "email"),
@@ -107,6 +106,11 @@ def _saml_client(origin: str) -> dict[str, Any]:
             },
         ],
     }
+    return _with(client, attributes, case.client)
+
+
+def _with(client: Mapping[str, Any], attributes: Mapping[str, str], differs: Mapping[str, Any]) -> dict[str, Any]:
+    return {**client, **differs, "attributes": {**attributes, **differs.get("attributes", {})}}
 
 
 def _property_mapper(source: str, attribute: str) -> dict[str, Any]:
