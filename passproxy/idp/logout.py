@@ -15,7 +15,7 @@ import secrets
 from dataclasses import dataclass
 
 from passproxy.core import kept
-from passproxy.core.errors import RevocationOff, TokenInvalid
+from passproxy.core.errors import LoginError, RevocationOff, TokenInvalid
 from passproxy.core.session import Session, handle_of, own_handle
 from passproxy.core.tokens import KeyRing, Purpose
 from passproxy.idp.base import Departure, IdentityProvider, LogoutNotice, Message, Proof
@@ -63,8 +63,16 @@ class Logouts:
             LoginError: it does not hold; nothing ends.
             RevocationOff: it holds, and nothing here can end a session of another browser.
         """
-        logout_id = message.fields.get(self.provider.login_id_field, "")
-        said = await self.provider.notified(message, self._proof_of(logout_id, now), now)
+        proof = self._proof_of(message.fields.get(self.provider.login_id_field, ""), now)
+        try:
+            said = await self.provider.notified(message, proof, now)
+        except LoginError as error:
+            if proof is None:
+                raise
+            # Somebody comes back from the logout that was begun here. It has been done here; whether the
+            # provider did it as well, an answer that does not hold leaves open.
+            _log.warning("logout.answer_refused code=%s %s", error.code, error.detail)
+            return Notice(LogoutNotice((), int(now), is_complete=False), ends_this_session=False)
         handles = [handle_of(name) for name in said.handles]
         ends = session is not None and not set(handles).isdisjoint(session.handles)
         if handles:

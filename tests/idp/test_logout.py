@@ -82,6 +82,18 @@ async def test_what_does_not_hold_ends_nothing(logouts, desk, revocations):
     assert revocations.revoked == {}
 
 
+async def test_an_answer_to_our_logout_that_does_not_hold_leaves_open_what_the_provider_did(logouts, desk, revocations):
+    desk.notice = LoginError("nobody signed it")
+    await logouts.end(session(), None, NOW)
+    logout_id = desk.ended[0][1]
+    before = dict(revocations.revoked)
+    notice = await logouts.notified(message(logout_id), session(), NOW + 5)
+    assert (notice.said, notice.ends_this_session) == (LogoutNotice((), NOW + 5, is_complete=False), False)
+    assert revocations.revoked == before
+    with pytest.raises(LoginError):
+        await logouts.notified(message(logout_id), session(), NOW + LOGOUT_LIMIT_SECONDS + 1)
+
+
 async def test_without_a_list_only_the_session_of_the_browser_that_brings_it_can_end(desk):
     logouts = Logouts(desk, RING, NoRevocations(3600, lambda: NOW))
     assert (await logouts.notified(message(), session(), NOW)).ends_this_session
