@@ -1,8 +1,8 @@
 """
 Whatever a browser brings as one of our own values: byte for byte what it was given, or the same as nothing.
 
-Sessions, pending logins, and what is kept beside a session. The second half seals hostile content with the real keys, as a key in wrong hands or
-another version of PassProxy would.
+Sessions, pending logins, and what is kept beside a session. The second half seals
+hostile content with the real keys, as a key in wrong hands or another version of PassProxy would.
 """
 
 from __future__ import annotations
