@@ -30,7 +30,7 @@ PYTEST := PYTHONSAFEPATH=1 $(BIN)/pytest --override-ini pythonpath=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check e2e interop bench-quick lock clean
+.PHONY: help demo test check e2e interop bench-quick hostile lock clean
 
 help: ## this list
 	@echo 'make TARGET, where TARGET is one of'
@@ -66,6 +66,9 @@ bench-quick: $(VENV)/dev.stamp $(VENV)/project.stamp ## throughput beside nginx,
 	$(call apt,nginx,nginx)
 	$(call apt,wrk,wrk)
 	@PYTHONSAFEPATH=1 $(BIN)/python -m benchmarks.quick $(ARGS)
+
+hostile: $(VENV)/dev.stamp $(VENV)/project.stamp ## what hostile XML costs: each document answered in 100 ms, memory, the waits of others
+	@PYTHONSAFEPATH=1 $(BIN)/python -W ignore::DeprecationWarning -m benchmarks.hostile_xml $(ARGS)
 
 UV := $(BIN)/uv --quiet pip compile --no-config --universal --python-version 3.11 --generate-hashes \
 	--upgrade --custom-compile-command 'make lock'

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from lxml import etree
 
+from passproxy.demo.assertions import serialized
 from passproxy.idp.saml.errors import (
     AlgorithmRefused,
     EncryptionRefused,
@@ -27,6 +28,7 @@ from tests.fakes.idp_saml import Edit, Element
 
 XSLT = "http://www.w3.org/TR/1999/REC-xslt-19991116"
 XPATH = "http://www.w3.org/TR/1999/REC-xpath-19991116"
+XENC = "http://www.w3.org/2001/04/xmlenc#"
 XPATH_FILTER = "http://www.w3.org/2002/06/xmldsig-filter2"
 
 RECURSION = f"""
@@ -57,10 +59,7 @@ def transform(fragment: str, *, instead: bool = True) -> Edit:
 def xpath_bomb(root: Element) -> None:
     expression = "count(//. | //@* | //namespace::*) > 0"
     transform(f'<ds:Transform Algorithm="{XPATH}"><ds:XPath>{expression}</ds:XPath></ds:Transform>')(root)
-    detail = idp.xml("<samlp:StatusDetail/>")
-    for _ in range(800):
-        etree.SubElement(detail, "e")
-    idp.find(root, "samlp:Status").append(detail)
+    idp.find(root, "samlp:Status").append(idp.xml(f"<samlp:StatusDetail>{'<e/>' * 800}</samlp:StatusDetail>"))
 
 
 def reference(uri: str) -> Edit:
@@ -186,7 +185,7 @@ REFUSED: list[tuple[str, Callable[[], bytes], type[SamlRefused]]] = [
 ]  # fmt: skip
 
 
-#: Sixty namespaces, sixteen prefixes of them and as many that are bound to nothing, thirty attributes.
+#: Sixty namespaces, sixteen of their prefixes and as many that are bound to nothing, thirty attributes.
 NAMESPACES = " ".join(f'xmlns:n{number}="urn:{number}"' for number in range(60))
 BOUND, UNBOUND = (" ".join(f"{letter}{number}" for number in range(16)) for letter in "nu")
 ATTRIBUTES = " ".join(f'a{number}=""' for number in range(30))
@@ -268,4 +267,32 @@ SLOW: list[tuple[str, Callable[[str], bytes], type[SamlRefused]]] = [
     ("extensions with attributes", extended(f'<x xmlns="urn:x">{f"<e {ATTRIBUTES}/>" * 660}</x>'), StructureRefused),
     ("extensions of SAML", extended("<saml:AttributeValue/>" * 8000), StructureRefused),
     ("thousands of status codes", many_codes, StatusRefused),
+]  # fmt: skip
+
+
+def sealed(build: Callable[[str], bytes]) -> Callable[[str], bytes]:
+    """The assertion of a document, encrypted as it is: everybody can encrypt for us."""
+
+    def sealed_build(request_id: str) -> bytes:
+        root = etree.fromstring(build(request_id))
+        inner = etree.tostring(idp.assertion_of(root), with_tail=False)
+        idp.encrypted_for(plaintext=inner)(root)
+        root.remove(idp.find(root, "ds:Signature"))
+        return serialized(root)
+
+    return sealed_build
+
+
+def long_ciphertext(request_id: str) -> bytes:
+    values = f".//{{{XENC}}}EncryptedData/{{{XENC}}}CipherData/{{{XENC}}}CipherValue"
+    return idp.answer(
+        idp.facts(in_response_to=request_id), encrypt=idp.encrypted_for(), after=idp.text(values, "A" * 170_000)
+    )
+
+
+#: For who demands encryption. None of them gets another answer than one that cannot be decrypted.
+SEALED: list[tuple[str, Callable[[str], bytes], type[SamlRefused]]] = [
+    ("sealed: entities", lambda request_id: idp.answer(encrypt=idp.encrypted_for(plaintext=f'<!DOCTYPE r [<!ENTITY l0 "lol">{LOLS}]><r>&l8;</r>'.encode())), SignatureRefused),
+    ("sealed: a long ciphertext", long_ciphertext, SignatureRefused),
+    *((f"sealed: {name}", sealed(build), SignatureRefused) for name, build, _ in SLOW[:9]),
 ]  # fmt: skip

@@ -26,6 +26,7 @@ from passproxy.idp.saml.precheck import sound
 from passproxy.idp.saml.verify import verified
 from tests.attacks.hostile_documents import (
     REFUSED,
+    SEALED,
     SLOW,
     after,
     key_info,
@@ -73,6 +74,14 @@ def test_xml_09_12_what_is_as_slow_as_the_limits_permit_is_refused(
     """How long each takes is measured by `make hostile`."""
     with pytest.raises(refusal):
         verified(build(idp.REQUEST_ID), idp.expectations())
+
+
+@pytest.mark.parametrize(("build", "refusal"), [row[1:] for row in SEALED], ids=[row[0] for row in SEALED])
+def test_xml_15_the_same_inside_of_an_encrypted_assertion_is_refused(
+    build: Callable[[str], bytes], refusal: type[SamlRefused]
+) -> None:
+    with pytest.raises(refusal):
+        verified(build(idp.REQUEST_ID), idp.expectations(decryption_keys=(idp.own_key(),)))
 
 
 def test_xml_07_a_fifo_is_not_opened(tmp_path: Path) -> None:
