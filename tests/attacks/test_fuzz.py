@@ -145,7 +145,7 @@ def test_the_documents_that_are_changed_below_are_good_ones(made: Callable[..., 
     assert judge.said == {"accepted": 1}
 
 
-def test_a_tree_that_was_changed_in_any_way(made: Callable[..., Judge]):
+def test_xml_17_a_tree_that_was_changed_in_any_way(made: Callable[..., Judge]):
     judge = made()
 
     @examples(300)
@@ -159,7 +159,7 @@ def test_a_tree_that_was_changed_in_any_way(made: Callable[..., Judge]):
     assert len(judge.said) > 3, judge.said
 
 
-def test_a_signed_part_that_was_wrapped_in_any_way(made: Callable[..., Judge]):
+def test_saml_19_a_signed_part_that_was_wrapped_in_any_way(made: Callable[..., Judge]):
     judge = made()
 
     @examples(250)
@@ -172,7 +172,7 @@ def test_a_signed_part_that_was_wrapped_in_any_way(made: Callable[..., Judge]):
     assert judge.said["accepted"] == 0
 
 
-def test_a_tree_that_was_changed_before_its_encrypted_assertion_was_sealed_or_after(made: Callable[..., Judge]):
+def test_xml_17_a_tree_that_was_changed_before_its_encrypted_assertion_was_sealed_or_after(made: Callable[..., Judge]):
     judge = made(want_encrypted_assertions=True)
 
     @examples(80)
@@ -192,7 +192,7 @@ def test_a_tree_that_was_changed_before_its_encrypted_assertion_was_sealed_or_af
     assert len(judge.said) > 3, judge.said
 
 
-def test_bytes_that_were_changed_in_any_way(made: Callable[..., Judge]):
+def test_xml_17_bytes_that_were_changed_in_any_way(made: Callable[..., Judge]):
     judge = made()
 
     @examples(300)
@@ -206,7 +206,7 @@ def test_bytes_that_were_changed_in_any_way(made: Callable[..., Judge]):
     assert len(judge.said) > 3, judge.said
 
 
-def test_another_encoding_with_any_label(made: Callable[..., Judge]):
+def test_xml_13_another_encoding_with_any_label(made: Callable[..., Judge]):
     judge = made()
 
     @examples(80)
@@ -221,7 +221,7 @@ def test_another_encoding_with_any_label(made: Callable[..., Judge]):
     assert judge.said["PP-SAML-MALFORMED"] > 5
 
 
-def test_a_form_field_that_was_changed_in_any_way(made: Callable[..., Judge]):
+def test_xml_14_a_form_field_that_was_changed_in_any_way(made: Callable[..., Judge]):
     judge = made()
 
     @examples(120)
@@ -235,7 +235,7 @@ def test_a_form_field_that_was_changed_in_any_way(made: Callable[..., Judge]):
     assert judge.said["PP-SAML-MALFORMED"] > 5
 
 
-def test_anything_at_all(made: Callable[..., Judge]):
+def test_xml_17_anything_at_all(made: Callable[..., Judge]):
     judge = made()
 
     @examples(200)

@@ -61,7 +61,7 @@ def values(real: Mapping[bytes, Any]) -> st.SearchStrategy[bytes]:
 
 @examples(300)
 @given(values(SEALED))
-def test_a_session_is_the_one_that_was_sealed_or_none(token: bytes):
+def test_jwt_18_a_session_is_the_one_that_was_sealed_or_none(token: bytes):
     try:
         session = SESSIONS.open(token, NOW + 1).session
     except TokenInvalid:
@@ -72,7 +72,9 @@ def test_a_session_is_the_one_that_was_sealed_or_none(token: bytes):
 
 @examples(200)
 @given(values(SEALED), st.sampled_from(Purpose), st.sampled_from([RING, BOTH_KEYS, ANOTHER]))
-def test_a_sealed_token_is_unsealed_for_its_purpose_and_origin_only(token: bytes, purpose: Purpose, ring: KeyRing):
+def test_jwt_05_a_sealed_token_is_unsealed_for_its_purpose_and_origin_only(
+    token: bytes, purpose: Purpose, ring: KeyRing
+):
     try:
         claims = ring.unseal(purpose, token, NOW + 1)
     except TokenInvalid:
@@ -95,7 +97,7 @@ def test_what_was_enclosed_is_disclosed_for_its_purpose_only(value: bytes, purpo
 
 @examples(300)
 @given(values(KEPT), st.sampled_from(["one", "two", "three", "o"]))
-def test_what_is_kept_comes_back_for_its_session_only(value: bytes, name: str):
+def test_jwt_18_what_is_kept_comes_back_for_its_session_only(value: bytes, name: str):
     kept = disclosed(RING, name, value)
     assert kept == (b"refresh " + name.encode() if KEPT.get(value) == name else b"")
 
@@ -118,7 +120,7 @@ OVER = max(login.started_at for login in UNDER_WAY.values())
     st.integers(0, 2 ** len(JAR) - 1),
     st.sampled_from([NOW, OVER, OVER + 899, OVER + 901, 0]),
 )
-def test_a_pending_login_is_the_one_that_was_started_or_none(
+def test_jwt_18_a_pending_login_is_the_one_that_was_started_or_none(
     login_id: str, changes: list[Change], which: int, now: int
 ):
     """`which` says for each cookie whether it was changed."""
@@ -174,7 +176,7 @@ def test_claims_of_another_layout_are_no_session(changed: dict[str, Any], missin
 
 @examples(100)
 @given(st.one_of(st.binary(max_size=200), st.binary(max_size=100).map(lambda raw: zlib.compress(raw, wbits=-15))))
-def test_any_content_of_a_login_cookie_raises_no_other_error(content: bytes):
+def test_jwt_18_any_content_of_a_login_cookie_raises_no_other_error(content: bytes):
     cookies = {NAMES.login_prefix.encode() + b"all": RING.enclose(Purpose.PENDING, content).encode()}
     logins = PendingLogins(RING, NAMES)
     with pytest.raises(LoginError):

@@ -68,7 +68,7 @@ def test_a_hostile_document_is_refused_by_the_precheck(build: Callable[[], bytes
 
 
 @pytest.mark.parametrize(("build", "refusal"), [row[1:] for row in SLOW], ids=[row[0] for row in SLOW])
-def test_xml_09_12_what_is_as_slow_as_the_limits_permit_is_refused(
+def test_xml_12_what_is_as_slow_as_the_limits_permit_is_refused(
     build: Callable[[str], bytes], refusal: type[SamlRefused]
 ) -> None:
     """How long each takes is measured by `make hostile`."""

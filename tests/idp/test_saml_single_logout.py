@@ -133,7 +133,7 @@ async def test_saml_has_nothing_to_renew_with(make: Make) -> None:
         await make().renew(b"", idp.USER, time.time())
 
 
-async def test_sem_20_where_no_further_answer_can_be_remembered_none_is_taken(
+async def test_where_no_further_answer_can_be_remembered_none_is_taken(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forgetting one of them instead would let it in again."""
