@@ -30,7 +30,7 @@ PYTEST := PYTHONSAFEPATH=1 $(BIN)/pytest --override-ini pythonpath=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check e2e interop bench-quick lock clean
+.PHONY: help demo test check e2e interop bench-quick hostile coverage lock clean
 
 help: ## this list
 	@echo 'make TARGET, where TARGET is one of'
@@ -67,6 +67,17 @@ bench-quick: $(VENV)/dev.stamp $(VENV)/project.stamp ## throughput beside nginx,
 	$(call apt,wrk,wrk)
 	@PYTHONSAFEPATH=1 $(BIN)/python -m benchmarks.quick $(ARGS)
 
+# From the tree, not from the installed package. What the tests start is counted as well: see tests/measured.
+coverage: $(VENV)/dev.stamp $(VENV)/project.stamp ## lines and branches of the core and the adapters that the tests reach; ARGS go to pytest
+	@rm -f .coverage .coverage.*
+	@PYTHONPATH="$(CURDIR):$(CURDIR)/tests/measured" $(PYTEST) --quiet --numprocesses auto --dist loadfile \
+		--ignore tests/e2e --ignore tests/interop $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+hostile: $(VENV)/dev.stamp $(VENV)/project.stamp ## what hostile XML costs: each document answered in 100 ms, memory, the waits of others
+	@PYTHONSAFEPATH=1 $(BIN)/python -W ignore::DeprecationWarning -m benchmarks.hostile_xml $(ARGS)
+
 UV := $(BIN)/uv --quiet pip compile --no-config --universal --python-version 3.11 --generate-hashes \
 	--upgrade --custom-compile-command 'make lock'
 
@@ -76,7 +87,7 @@ lock: $(VENV)/created.stamp ## both lock files anew, with the newest versions
 	@$(UV) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
 
 clean: ## remove what was installed, built or cached
-	@rm -rf $(VENV) build dist passproxy.egg-info .interop .e2e .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	@rm -rf $(VENV) build dist passproxy.egg-info .interop .e2e .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 # --- what the targets above stand on ---

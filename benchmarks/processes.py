@@ -33,10 +33,15 @@ def free_port() -> int:
 
 
 class Pinned:
-    """A server on one core, listening on a loopback port while the block runs."""
+    """A server on one core (or several, as taskset lists them), listening on a loopback port while the block runs."""
 
     def __init__(
-        self, command: Sequence[str], core: int, port: int, log: Path, environment: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        core: int | str,
+        port: int,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._command = ["taskset", "--cpu-list", str(core), *command]
         self._environment = environment
@@ -63,6 +68,10 @@ class Pinned:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop()
+
+    @property
+    def process_id(self) -> int:
+        return self._process.pid
 
     def cpu_seconds(self) -> float:
         """User and system time so far, of the program and all its descendants."""

@@ -35,7 +35,7 @@ from passproxy.idp.saml.precheck import sound
 from passproxy.idp.saml.provider import SamlProvider
 from passproxy.idp.saml.request import request_id
 from passproxy.idp.saml.verify import verified
-from tests.attacks import test_xml as hostile
+from tests.attacks import hostile_documents as hostile
 from tests.fakes import idp_saml as idp
 from tests.fakes.idp_saml import setting, without
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 
 import pytest
 from hypothesis import given
@@ -215,3 +216,47 @@ def test_long_targets_that_are_much_alike_cost_no_login_and_are_never_cut(length
     for login in logins:
         assert LOGINS.find(login.login_id, jar, NOW + count).return_to in (login.return_to, "/")
     assert LOGINS.find(logins[-1].login_id, jar, NOW + count) == logins[-1]
+
+
+def gathered(*logins: PendingLogin) -> bytes:
+    """A cookie of several logins, as PassProxy lays them out."""
+    plain = b"".join(
+        login.binding + b"\0\1" + login.serial + login.started_at.to_bytes(5, "big") + len(login.return_to).to_bytes(2, "big")
+        + login.return_to.encode() for login in logins
+    )  # fmt: skip
+    return RING.enclose(Purpose.PENDING, zlib.compress(plain, wbits=-15)).encode()
+
+
+ALL = NAMES.login_prefix.encode() + b"all"
+
+
+def test_of_two_copies_of_a_login_the_one_with_a_target_stays():
+    logins = [PendingLogin(b"b" * 16, bytes([number]) * 3, NOW, f"/{number}") for number in range(3)]
+    bare = [PendingLogin(login.binding, login.serial, login.started_at, "/") for login in logins]
+    for copies in ((*bare, *logins), (*logins, *bare)):
+        jar = Jar({ALL: gathered(*copies)})
+        before = jar[ALL]
+        for _ in range(SMALL_LIMIT + 1):
+            jar.start("/new", NOW, LOGINS)
+        assert jar[ALL] != before
+        for login in logins:
+            assert LOGINS.find(login.login_id, jar, NOW) == login
+
+
+def test_beyond_hundreds_the_oldest_logins_are_over():
+    chance = random.Random(5)
+    many = [PendingLogin(chance.randbytes(16), chance.randbytes(3), NOW - number, "/") for number in range(400)]
+    jar = Jar({ALL: gathered(*many)})
+    for _ in range(SMALL_LIMIT + 2):
+        jar.start("/", NOW, LOGINS)
+    assert jar.size <= LOGIN_COOKIES_LIMIT_BYTES
+    assert LOGINS.find(many[0].login_id, jar, NOW) == many[0]
+    with pytest.raises(LoginUnknown):
+        LOGINS.find(many[-1].login_id, jar, NOW)
+
+
+def test_a_cookie_that_inflates_without_end_is_none():
+    for content in (bytes(100_000), bytes(10_000_000)):
+        cookie = RING.enclose(Purpose.PENDING, zlib.compress(content, wbits=-15)).encode()
+        with pytest.raises(LoginUnknown, match="not among the 0 logins"):
+            LOGINS.find("A" * 22, {ALL: cookie}, NOW)

@@ -13,6 +13,7 @@ from passproxy.core.settings import (
     LogSettings,
     OidcSettings,
     PassthroughSettings,
+    RevocationSettings,
     SamlSettings,
     SessionSettings,
     Settings,
@@ -480,3 +481,53 @@ def test_the_identity_provider_is_the_one_that_is_configured():
 )
 def test_an_issuer_has_no_query_and_no_fragment(issuer):
     refused(OidcSettings, issuer=issuer, client_id="c")
+
+
+# --- the end of sessions ---
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("2026-03-01T08:00:00Z", 1772352000),
+        (" 2026-03-01T09:00:00+01:00 ", 1772352000),
+        (1772352000, 1772352000),
+        (None, None),
+    ],
+)
+def test_sessions_from_before_an_instant_are_over(written, seconds):
+    assert SessionSettings(not_before=written).not_before == seconds
+
+
+@pytest.mark.parametrize(
+    ("written", "complaint"),
+    [
+        ("yesterday", "a date and time such as"),
+        ("", "a date and time such as"),
+        ("2026-03-01T08:00:00", "with its zone"),
+        ("2026-03-01", "with its zone"),
+        ([], "integer"),
+    ],
+)
+def test_an_instant_has_a_date_a_time_and_a_zone(written, complaint):
+    assert complaint in refused(SessionSettings, not_before=written)
+
+
+@pytest.mark.parametrize("store", ["none", "memory", "file:/var/lib/passproxy/revoked"])
+def test_what_is_revoked_is_kept_nowhere_in_memory_or_in_a_file(store):
+    assert RevocationSettings(store=store).store == store
+
+
+@pytest.mark.parametrize("store", ["", "redis://localhost", "file:", "file:revoked", "file:/\0", "/var/lib/revoked"])
+def test_and_nowhere_else(store):
+    assert "none, memory or file:/path/to/file" in refused(RevocationSettings, store=store)
+
+
+def test_a_next_key_replaces_one_that_is_there():
+    following = {"next_key_file": "/k2", "next_certificate_file": "/c2"}
+    assert SamlSettings(key_file="/k", certificate_file="/c", **following).next_key_file == "/k2"
+    assert "next_key_file needs key_file" in refused(SamlSettings, **following)
+
+
+def test_nobody_who_was_not_asked_can_have_signed_in_anew():
+    assert "contradict each other" in refused(SamlSettings, allow_idp_initiated=True, force_authn=True)

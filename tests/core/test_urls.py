@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 
 import pytest
 from hypothesis import example, given
@@ -287,3 +287,43 @@ def test_any_bytes_are_a_form_or_refused(encoded):
 )
 def test_a_fragment_that_is_handed_to_the_login_comes_back(target, landing):
     assert with_fragment(target) == landing
+
+
+_PIECE = st.one_of(
+    st.binary(max_size=3),
+    st.integers(0, 255).map(lambda one: b"%%%02x" % one),
+    st.sampled_from(
+        [
+            b"=",
+            b"==",
+            b"=3D",
+            b"=\n",
+            b" \n",
+            b"\t\r\n",
+            b"\r\n",
+            b"_",
+            b"+",
+            b".",
+            b"%3D%0A",
+            b"=\r\n=",
+            b"%25",
+            b"%zz",
+        ]
+    ),
+)
+
+
+@examples(300)
+@given(st.lists(_PIECE, max_size=12).map(b"".join))
+def test_a_value_is_what_urllib_makes_of_it(value):
+    value = value.replace(b"&", b"")
+    try:
+        expected = unquote_to_bytes(value.replace(b"+", b" ")).decode("utf-8")
+    except UnicodeDecodeError:
+        expected = None
+    if re.search(rb"%(?![0-9A-Fa-f]{2})", value):
+        expected = None
+    try:
+        assert fields(b"f=" + value) == {"f": expected}
+    except CallbackMalformed:
+        assert expected is None

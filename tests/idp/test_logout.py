@@ -60,7 +60,8 @@ async def test_the_answer_to_our_logout_comes_with_the_proof_that_it_was_ours(lo
     await logouts.end(session(), None, NOW)
     logout_id = desk.ended[0][1]
     assert not (await logouts.notified(message(logout_id), None, NOW + 5)).ends_this_session
-    for other, now in (("", NOW), (logout_id[:-1] + "A", NOW), (logout_id, NOW + LOGOUT_LIMIT_SECONDS + 1)):
+    forged = logout_id[:-1] + ("B" if logout_id.endswith("A") else "A")
+    for other, now in (("", NOW), (forged, NOW), (logout_id, NOW + LOGOUT_LIMIT_SECONDS + 1)):
         await logouts.notified(message(other), None, now)
     assert [proof is not None for _, proof in desk.notices] == [True, False, False, False]
 

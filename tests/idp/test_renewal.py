@@ -206,3 +206,12 @@ async def test_what_is_remembered_is_bounded(stand, desk, monkeypatch):
     assert len(desk.renewed) == 3
     await stand.ask(*asked[0])
     assert len(desk.renewed) == 4
+
+
+async def test_a_provider_that_only_confirms_leaves_the_identity_as_it_was(stand, desk):
+    session, cookie = stand.session()
+    desk.renewals = [replace(said(b"r1", at=NOW + 300), keeps_identity=True)]
+    outcome = await stand.ask(session, cookie)
+    assert outcome.session.session.identity == session.identity
+    assert outcome.session.session.identity.groups == ("staff",)
+    assert outcome.session.session.checked_at == DUE

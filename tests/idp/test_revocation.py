@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -140,3 +141,37 @@ async def test_a_file_that_cannot_be_read_any_more_takes_nothing_back(clock, tmp
 def test_a_place_where_no_file_can_be_is_found_at_the_start(clock, tmp_path: Path):
     with pytest.raises(ConfigError, match=r"revocation\.store"):
         SharedRevocations(tmp_path / "missing" / "revoked", 3600, clock)
+
+
+async def test_everybody_stays_signed_out_where_there_is_no_room(clock):
+    revocations = Revocations(3600, clock, limit=2)
+    await revocations.revoke([EVERY_SESSION])
+    for name in ("a", "b", "c"):
+        clock.now += 1
+        await revocations.revoke([name])
+    assert revocations.revoked[EVERY_SESSION] >= NOW
+    for number, name in enumerate(("a", "b", "c"), start=1):
+        assert max(revocations.revoked.get(name, 0), revocations.revoked[EVERY_SESSION]) >= NOW + number
+
+
+async def test_a_file_in_which_all_has_passed_is_an_empty_list(clock, tmp_path: Path):
+    (tmp_path / "revoked").write_text("".join(f'{{"handle": "{name}", "at": {NOW - 7200}}}\n' for name in "ab"))
+    assert SharedRevocations(tmp_path / "revoked", 3600, clock).revoked == {}
+
+
+async def test_who_waited_for_a_file_that_was_written_anew_writes_to_the_new_one(clock, tmp_path: Path, monkeypatch):
+    path = tmp_path / "revoked"
+    shared = SharedRevocations(path, 3600, clock)
+    locked, lock = list[int](), fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        if not locked:
+            (tmp_path / "new").touch(mode=0o600)
+            (tmp_path / "new").replace(path)
+        locked.append(descriptor)
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(module.fcntl, "flock", late)
+    await shared.revoke(["a"])
+    assert len(locked) == 2
+    assert json.loads(path.read_text()) == {"handle": "a", "at": NOW}

@@ -277,3 +277,34 @@ async def test_a_running_provider_is_ready_and_ends_clean(
             assert (await provider.start("login-1", PROOF, time.time())).startswith(idp.SSO_URL)
             task.cancel()
     assert verifier.process_id is None
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_while_looking_for_new_keys_fails_the_old_ones_stay(
+    make: Make, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = make()
+    before = await source.current(time.time())
+    publisher.status = 500
+    assert await source.renewed(before) is None
+    assert "idp.metadata_failed" in caplog.text
+    assert await source.current(time.time()) is before
+
+
+async def test_metadata_that_is_nowhere_is_said(make: Make) -> None:
+    with pytest.raises(MetadataRefused, match=r"neither saml\.metadata_url nor"):
+        await make(clock_skew="60s").current(time.time())
+
+
+async def test_what_is_odd_about_the_keys_is_said_once(
+    make: Make, publisher: Publisher, caplog: pytest.LogCaptureFixture
+) -> None:
+    def edit(root: Element) -> None:
+        for certificate in list(root.iter("{*}X509Certificate"))[:1]:
+            certificate.text = "AAAA"
+
+    publisher.document = idp.idp_metadata(idp.keys("broken"), idp.keys(), edit=edit)
+    source = make()
+    assert (await source.current(time.time())).certificates == (idp.der(idp.keys()),)
+    await source._refresh()
+    assert caplog.text.count("idp.metadata_note signing certificate 1 is left out") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import stat
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -117,12 +118,20 @@ def _pem(private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: byte
     return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
 
 
+def _of_a_curve() -> bytes:
+    private, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    start = datetime.fromtimestamp(time.time(), UTC)
+    builder = x509.CertificateBuilder(name, name, private.public_key(), 1, start, start + timedelta(days=9))
+    return builder.sign(private, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+
 UNUSABLE = [
     pytest.param({"key": b"nonsense"}, "not a private key", id="no key"),
     pytest.param({"key": _pem(rsa.generate_private_key(65537, 1024))}, "not an RSA key", id="a short key"),
     pytest.param({"key": _pem(ec.generate_private_key(ec.SECP256R1()))}, "not an RSA key", id="an elliptic curve"),
     pytest.param({"key": _pem(ec.generate_private_key(ec.SECP256R1()), b"p")}, "password", id="with a password"),
     pytest.param({"certificate": b"nonsense"}, "not one in PEM", id="no certificate"),
+    pytest.param({"certificate": _of_a_curve()}, "another key", id="the certificate of an elliptic curve"),
     pytest.param({"certificate": idp.keys().certificate_pem}, "another key", id="the certificate of another key"),
 ]
 

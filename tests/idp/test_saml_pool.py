@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvloop
 
+from passproxy.idp.saml import pool as module
 from passproxy.idp.saml.errors import SamlRefused, SignatureRefused, VerifierBusy, VerifierFailed
-from passproxy.idp.saml.messages import facts_from, verify_request
+from passproxy.idp.saml.messages import decoded, encoded, facts_from, verify_request
 from passproxy.idp.saml.pool import COMMAND, Verifier
 from tests.fakes import idp_saml as idp
 
@@ -218,3 +221,44 @@ async def test_the_real_process_is_ended_by_the_kernel_when_nobody_else_does() -
     assert process.stdin is not None
     process.stdin.write(b"{}\n")
     assert await asyncio.wait_for(process.wait(), 10) == -signal.SIGALRM
+
+
+async def test_a_process_that_does_not_come_up_is_started_again_and_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "RESTART_SECONDS", 0.01)
+    verifier = make("import sys; sys.exit(3)")
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(verifier.run())
+        while caplog.text.count("idp.verifier_failed") < 3:  # noqa: ASYNC110 - polled from outside
+            await asyncio.sleep(0.01)
+        running.cancel()
+
+
+async def test_who_waits_too_long_for_a_turn_is_told_to_come_back(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    verifier = make()
+    await verifier.ask({"do": "echo"})
+    monkeypatch.setattr(module, "WAIT_LIMIT_SECONDS", 0.05)
+    answers = await asyncio.gather(*(verifier.ask({"do": "slow"}) for _ in range(2)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [dict, VerifierBusy]
+    assert await verifier.ask({"do": "echo", "value": 1}) == {"echo": 1}
+
+
+async def test_a_stricter_limit_of_the_administrators_stays_as_it_is() -> None:
+    script = f"ulimit -n 40; exec {COMMAND[0]} {' '.join(COMMAND[1:])}"
+    verifier = Verifier(time.time, command=("/bin/sh", "-c", script))
+    try:
+        good = verify_request(idp.answer(), idp.expectations())
+        assert facts_from((await verifier.ask(good))["facts"]).name_id == idp.USER
+        limits = Path(f"/proc/{verifier.process_id}/limits").read_text()  # noqa: ASYNC240 - from memory
+        assert re.search(r"^Max open files +40 +40 ", limits, re.MULTILINE)
+    finally:
+        await verifier.close()
+
+
+def test_what_is_no_message_is_neither_sent_nor_taken() -> None:
+    assert decoded(encoded({"a": b"b"})) == {"a": "Yg=="}
+    with pytest.raises(TypeError, match="cannot be part of a message"):
+        encoded({"a": object()})
+    with pytest.raises(ValueError, match="a message is an object"):
+        decoded(b"[1]\n")

@@ -117,3 +117,12 @@ async def test_ck_11_a_login_begins_only_in_a_window(passproxy, kind):
         got = await raw.ask(get("/.passproxy/login?return_to=/x", mode, f"Sec-Fetch-Dest: {kind}"))
         assert got.status == 401
         assert not got.all(b"set-cookie")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "code"), [("GET", "nothing", "PP-ENDPOINT"), ("POST", "health", "PP-ENDPOINT-METHOD")]
+)
+async def test_a_page_that_is_not_there_says_which_condition_it_is(passproxy, log, method, path, code):
+    async with Raw(passproxy.address) as raw:
+        await raw.ask(request(method, f"/.passproxy/{path}"))
+    assert log.one("request.refused")["code"] == code

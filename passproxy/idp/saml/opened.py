@@ -72,7 +72,7 @@ def _assertion(sealed: Sealed, key: bytes) -> etree._Element | None:
 
 def _decrypted(box: Box, key: bytes) -> bytes:
     private = load_der_private_key(key, None, unsafe_skip_rsa_key_validation=True)
-    if not isinstance(private, rsa.RSAPrivateKey):
+    if not isinstance(private, rsa.RSAPrivateKey):  # pragma: no cover - keys.py takes RSA keys only
         raise ValueError("not an RSA key")
     scheme = padding.OAEP(padding.MGF1(_HASHES[box.mask]), _HASHES[box.digest], None)
     session_key = private.decrypt(box.wrapped_key, scheme)

@@ -120,6 +120,8 @@ PUBLIC_PEM = rsa_private_key().public_key().public_bytes(Encoding.PEM, PublicFor
         pytest.param(pem(ed_private_key()), id="another kind"),
         pytest.param(pem(rsa_private_key(), BestAvailableEncryption(b"x")), id="a key behind a passphrase"),
         pytest.param(jwk(rsa_private_key(), alg="HS256"), id="an algorithm that fits no such key"),
+        pytest.param(jwk(rsa_private_key(), alg="RS1"), id="an algorithm that nobody knows"),
+        pytest.param(jwk(rsa_private_key(), alg="RS512"), id="an algorithm that is not used here"),
         pytest.param(jwk(ec_private_key(), alg="RS256"), id="the algorithm of another kind"),
         pytest.param(jwk(rsa_private_key(), alg=["RS256"]), id="a list of algorithms"),
     ],

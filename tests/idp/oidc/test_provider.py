@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginError
+from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginError, LoginUnknown
 from passproxy.idp import fetch
 from passproxy.idp.base import Callback, IdentityProvider
 from passproxy.idp.oidc import kept, overage, provider
@@ -734,3 +734,9 @@ async def test_no_assertion_reference_or_pushed_value_is_logged(scenario, tmp_pa
     secrets += [query(started.redirect)["request_uri"], callback.fields["code"]]
     for secret in secrets:
         assert secret not in caplog.text + refusal.value.detail
+
+
+async def test_an_answer_that_nobody_asked_for_is_none(scenario):
+    assert not scenario.provider.accepts_unsolicited
+    with pytest.raises(LoginUnknown):
+        await scenario.provider.finish_unsolicited(Callback({"code": "c", "state": ""}), NOW)
