@@ -9,6 +9,7 @@ any request.
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import os
 import re
 import ssl
@@ -179,12 +180,22 @@ def _dial(settings: UpstreamSettings) -> _Dial:
         return _Dial(
             lambda factory: asyncio.get_running_loop().create_unix_connection(factory, parts.path), b"localhost"
         )
+    if _is_link_local(parts.hostname or ""):
+        # Cloud machines answer there with their own credentials.
+        log.event("warning", "upstream.link_local", host=parts.hostname, hint="is upstream.url really the application?")
     port = parts.port or (443 if parts.scheme == "https" else 80)
     secured: dict[str, Any] = {}
     if parts.scheme == "https":
         secured = {"ssl": _tls(settings), "server_hostname": settings.server_name or parts.hostname}
     connect = partial(_connect, host=parts.hostname, port=port, **secured)
     return _Dial(connect, parts.netloc.encode())
+
+
+def _is_link_local(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_link_local
+    except ValueError:
+        return False
 
 
 def _connect(factory: Callable[[], asyncio.Protocol], **address: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import resource
 import signal
 import sys
 from typing import Any
@@ -28,6 +29,8 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    # A core dump would hold keys and tokens.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     settings = loaded(arguments.file)
     log.set_up(settings.log.format, settings.log.level)
     try:

@@ -25,7 +25,7 @@ _CLAIMS_2008 = "http://schemas.microsoft.com/ws/2008/06/identity/claims/"
 #: full (URI, OID) stand before short ones, which some providers let people edit.
 ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "login": ("preferred_username", "urn:oid:0.9.2342.19200300.100.1.1", "uid", "username"),
+        "login": ("urn:oid:0.9.2342.19200300.100.1.1", "preferred_username", "uid", "username"),
         "account": (
             "urn:oid:1.2.840.113556.1.4.221",
             _CLAIMS_2008 + "windowsaccountname",
@@ -94,12 +94,12 @@ ALIASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "http://schemas.xmlsoap.org/claims/Group",
             "urn:oid:1.3.6.1.4.1.5923.1.5.1.1",
             "urn:oid:1.2.840.113556.1.2.102",
+            _CLAIMS_2008 + "role",
             "isMemberOf",
             "memberOf",
             "memberof",
             "groups",
             "group",
-            _CLAIMS_2008 + "role",
             "roles",
         ),
     }
@@ -197,6 +197,11 @@ def identity_from(authentication: Authentication, rules: AttributeRules) -> Iden
     return Identity(authentication.issuer, subject, {"user": user, **found}, groups, authentication.authenticated_at)
 
 
+def unsafe_groups(authentication: Authentication, rules: AttributeRules) -> int:
+    """How many groups `identity_from` dropped because they could break out of a list or a header."""
+    return sum(not _is_safe_group(value, rules) for value in _named_groups(authentication.attributes, rules))
+
+
 def _first(ours: str, attributes: Mapping[str, tuple[str, ...]], names: tuple[str, ...]) -> str:
     for name in names:
         for value in attributes.get(name, ()):
@@ -214,19 +219,26 @@ def _safe(name: str, value: str) -> str:
 
 def _groups(attributes: Mapping[str, tuple[str, ...]], rules: AttributeRules) -> tuple[str, ...]:
     """Each group once, in the provider's order. All values of the first name that has any."""
-    values = next((attributes[name] for name in rules.aliases["groups"] if attributes.get(name)), ())
     kept: dict[str, None] = {}
-    for value in values:
-        if value != value.strip() or not value or len(value) > VALUE_LIMIT_CHARACTERS or _UNSAFE.search(value):
-            continue
-        if rules.list_separator in value:
-            # Emitted raw it would be read as two groups, one of them perhaps "admins".
+    for value in _named_groups(attributes, rules):
+        if not _is_safe_group(value, rules):
             continue
         shortened = value.removeprefix(rules.group_strip_prefix)
         if shortened == shortened.strip() and _is_used(value, shortened, rules):
             kept.setdefault(shortened)
     kept.pop("", None)
     return tuple(kept)
+
+
+def _named_groups(attributes: Mapping[str, tuple[str, ...]], rules: AttributeRules) -> tuple[str, ...]:
+    return next((attributes[name] for name in rules.aliases["groups"] if attributes.get(name)), ())
+
+
+def _is_safe_group(value: str, rules: AttributeRules) -> bool:
+    if value != value.strip() or not value or len(value) > VALUE_LIMIT_CHARACTERS or _UNSAFE.search(value):
+        return False
+    # Emitted raw it would be read as two groups, one of them perhaps "admins".
+    return rules.list_separator not in value
 
 
 def _is_used(group: str, shortened: str, rules: AttributeRules) -> bool:

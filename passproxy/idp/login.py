@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from passproxy.core import kept
 from passproxy.core.errors import AccessDenied, CallbackMalformed, IdpUnavailable, LoginError, LoginReplayed
-from passproxy.core.identity import AttributeRules, Authentication, identity_from
+from passproxy.core.identity import AttributeRules, Authentication, identity_from, unsafe_groups
 from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogin, PendingLogins, is_login_id
 from passproxy.core.session import Session, Sessions
 from passproxy.core.urls import with_fragment
@@ -118,6 +118,12 @@ class Logins:
 
     def _begun(self, said: Authentication, return_to: str, expired: list[str], now: float) -> Finished:
         session = self._sessions.begin(identity_from(said, self._rules), said, now)
+        if dropped := unsafe_groups(said, self._rules):
+            _log.warning(
+                "identity.groups_dropped session=%s count=%d they hold the separator, or are not plain text",
+                session.id[:8],
+                dropped,
+            )
         if not self._sessions.known(session).is_permitted:
             raise AccessDenied("in none of access.require_any_group")
         enclosed = kept.enclosed(self.ring, session.id, said.kept)

@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+from passproxy.web.log_writer import Writer
 
 #: Longest text of one field; a longer one was made long on purpose.
 FIELD_LIMIT_CHARACTERS = 256
@@ -95,9 +98,7 @@ def _quoted(value: object) -> str:
 
 def set_up(style: Literal["text", "json"], level: Literal["debug", "info", "warning", "error"]) -> None:
     """Send our own events to standard error, and nothing of anybody else's below a warning."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
-    _logger.handlers[:] = [handler]
+    _logger.handlers[:] = [Writer(sys.stderr.fileno(), JsonFormatter() if style == "json" else TextFormatter())]
     _logger.setLevel(_LEVELS[level])
     _logger.propagate = False
     # Authlib writes the code verifier at debug level, aiohttp whole URLs.

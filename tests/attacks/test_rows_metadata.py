@@ -199,6 +199,20 @@ async def test_ssrf_11_an_older_copy_that_has_ended_brings_no_key_back(
     assert held.certificates == (idp.der(idp.keys("new")),)
 
 
+async def test_ssrf_11_an_older_copy_that_holds_still_brings_no_key_back(
+    source: DescriptionSource, tmp_path: Path
+) -> None:
+    (tmp_path / "idp.xml").write_bytes(dated(2, "new"))
+    held = await source.current(time.time())
+    (tmp_path / "idp.xml").write_bytes(dated(1, "revoked"))
+    with pytest.raises(MetadataRefused, match="older"):
+        await source._refresh()
+    assert await source.current(time.time()) is held
+    (tmp_path / "idp.xml").write_bytes(dated(3, "newer"))
+    await source._refresh()
+    assert (await source.current(time.time())).certificates == (idp.der(idp.keys("newer")),)
+
+
 async def test_ssrf_11_a_refresh_that_is_held_back_keeps_a_copy_to_its_end_and_no_longer(
     source: DescriptionSource, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -38,6 +38,9 @@ RETRY_SECONDS = 5.0
 #: How often an answer signed by an unknown key may make us look for new metadata.
 RENEWAL_SECONDS = 60.0
 
+#: Refreshes that failed one after the other before it is an error: the copy that is held grows old.
+ALARMING_FAILURES = 5
+
 #: Share of each pause that is left to chance, so that replicas do not ask in step.
 _JITTER = 0.1
 
@@ -111,7 +114,7 @@ class DescriptionSource:
                 failures = 0
             except LoginError as error:
                 failures += 1
-                self._log_failure(error)
+                self._log_failure(error, failures)
             await asyncio.sleep(self._pause(failures))
 
     def _pause(self, failures: int) -> float:
@@ -119,9 +122,10 @@ class DescriptionSource:
         pause = min(RETRY_SECONDS * 2.0 ** min(failures - 1, 20), longest) if failures else longest
         return pause * (1 - _JITTER * secrets.SystemRandom().random())
 
-    def _log_failure(self, error: LoginError) -> None:
+    def _log_failure(self, error: LoginError, failures: int = 1) -> None:
         held = "none is held" if self._description is None else "the previous one stays in use"
-        logger.warning("idp.metadata_failed %s; %s", error.detail or error.code, held)
+        level = logging.ERROR if failures >= ALARMING_FAILURES else logging.WARNING
+        logger.log(level, "idp.metadata_failed %s; %s", error.detail or error.code, held)
 
     def _since_last_try(self) -> float:
         return asyncio.get_running_loop().time() - self._tried_at
@@ -175,6 +179,9 @@ class DescriptionSource:
                 f"the metadata now describes {description.entity_id!r} instead of {held.entity_id!r}; "
                 "if that is intended, set saml.idp_entity_id"
             )
+        if held is not None and self._is_older(held, description):
+            # A copy from before keys were withdrawn would bring them back.
+            raise MetadataRefused("the signed metadata is older than what is held: it ends sooner")
         if held is None or document != self._document:
             for note in description.notes:
                 logger.warning("idp.metadata_note %s", note)
@@ -185,6 +192,12 @@ class DescriptionSource:
         elif set(held.certificates) != set(description.certificates):
             logger.warning("idp.keys_changed %s, certificates: %d", held.entity_id, len(description.certificates))
         self._description, self._document = description, document
+
+    def _is_older(self, held: IdpDescription, offered: IdpDescription) -> bool:
+        """Only signed metadata has an end that nobody can move; once the held one has ended, any is better."""
+        if self._signer is None or held.valid_until is None or held.valid_until <= self._clock():
+            return False
+        return offered.valid_until is not None and offered.valid_until < held.valid_until
 
     async def _read_last_good(self) -> None:
         """The copy of an earlier run, once; one that was made from another source is none."""

@@ -252,7 +252,7 @@ def _guard_signature(signature: etree._Element, parent_id: str) -> None:
 
 def guard_key_info(key_info: etree._Element) -> None:
     # Its keys are never used. What would make a reader fetch or look elsewhere is refused all the same.
-    for element in key_info.iter():
+    for element in key_info.iter(etree.Element):
         if etree.QName(element).localname in ("RetrievalMethod", "KeyInfoReference") or element.get("URI") is not None:
             raise StructureRefused("KeyInfo points somewhere else")
 
