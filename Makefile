@@ -71,9 +71,8 @@ bench-quick: $(VENV)/dev.stamp $(VENV)/project.stamp ## throughput beside nginx,
 coverage: $(VENV)/dev.stamp $(VENV)/project.stamp ## lines and branches of the core and the adapters that the tests reach; ARGS go to pytest
 	@rm -f .coverage .coverage.*
 	@PYTHONPATH="$(CURDIR):$(CURDIR)/tests/measured" $(PYTEST) --quiet --numprocesses auto --dist loadfile \
-		--ignore tests/e2e --ignore tests/interop $(ARGS)
-	@$(BIN)/coverage combine --quiet
-	@$(BIN)/coverage report
+		--ignore tests/e2e --ignore tests/interop $(ARGS); outcome=$$?; \
+		$(BIN)/coverage combine --quiet && $(BIN)/coverage report && exit $$outcome
 
 hostile: $(VENV)/dev.stamp $(VENV)/project.stamp ## what hostile XML costs: each document answered in 100 ms, memory, the waits of others
 	@PYTHONSAFEPATH=1 $(BIN)/python -W ignore::DeprecationWarning -m benchmarks.hostile_xml $(ARGS)

@@ -5,7 +5,8 @@ PassProxy as it is served, and a stranger who brings every document of tests/att
 where SAML answers arrive, one after the other and then many at once, while others work behind their
 sessions. Ends with an error when a document is not refused, when none of its tries is answered
 within the limit, or when the XML process had to be replaced. Memory and the waits of the others
-are printed, since they say as much about the machine.
+are printed, since they say as much about the machine: compare them with those beside two processes
+that only keep cores busy.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pathlib import Path
 from benchmarks import subject
 from benchmarks.processes import Failed, Pinned, free_port
 from benchmarks.stranger import Answer, bring, configuration, kept_waiting, occupied, processes
-from benchmarks.visitors import CONNECTIONS, INTERVAL_SECONDS, Waits, application, visitors, waits
+from benchmarks.visitors import CONNECTIONS, INTERVAL_SECONDS, Waits, application, bustle, visitors, waits
 from tests.attacks import hostile_documents
 from tests.fakes import idp_saml
 
@@ -169,6 +170,10 @@ def _measure(encrypted: bool, tries: int, seconds: float) -> Iterator[str]:
         time.sleep(seconds)
         record("in quiet", begin)
         begin = begun()
+        with bustle():
+            time.sleep(seconds)
+        record("two busy processes, and no attack", begin)
+        begin = begun()
         _attack(proxy.port, documents, tries)
         record("one document after the other", begin)
         slowest = [row.name for row in sorted(documents, key=lambda row: row.best)[-AT_ONCE:]]
@@ -178,7 +183,7 @@ def _measure(encrypted: bool, tries: int, seconds: float) -> Iterator[str]:
         login = bring(proxy.port, lambda request_id: genuine(request_id, encrypted=encrypted))
         survived = processes(proxy.process_id) == names
     yield from _documents(documents, tries)
-    yield from _memory(list(names), sizes)
+    yield from _memory(list(names), sizes[1:])
     yield from _waits(periods)
     faults = [fault for row in documents for fault in row.faults()]
     if not survived:

@@ -57,6 +57,13 @@ def visitors(port: int, session_cookie: str) -> Iterator[Connection]:
         yield ours
 
 
+@contextlib.contextmanager
+def bustle() -> Iterator[None]:
+    """Two processes that only keep cores busy, as one that posts and one that reads XML do, while the block runs."""
+    with _running(_spin), _running(_spin):
+        yield
+
+
 def waits(visiting: Connection) -> Waits:
     """Of all requests since the last time that this was asked."""
     visiting.send(None)
@@ -73,6 +80,11 @@ def _running(target: Any, *arguments: object) -> Iterator[None]:
     finally:
         process.terminate()
         process.join()
+
+
+def _spin() -> None:
+    while True:
+        sum(range(1000))
 
 
 def _serve(port: int) -> None:
