@@ -25,11 +25,11 @@ from passproxy.idp.saml.errors import MetadataRefused
 from passproxy.idp.saml.metadata import described
 from passproxy.idp.saml.pool import Verifier
 from tests.attacks.acs import acs_site
+from tests.attacks.test_saml_metadata import SIGNER, signed_metadata
 from tests.fakes import idp_saml as idp
 from tests.fakes.gateway import navigation
 from tests.fakes.idp_saml import Element
 from tests.fakes.log import Log
-from tests.idp.test_saml_metadata import SIGNER, signed_metadata
 
 ORIGIN = Origin("https", "app.example.com", 443)
 MD = f"{{{METADATA}}}"

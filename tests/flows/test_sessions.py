@@ -121,61 +121,6 @@ async def test_more_than_fits_the_cookies_is_a_page_that_names_the_reason(op, up
         assert upstream.requests == []
 
 
-async def test_lf_22_groups_are_judged_at_the_login_and_on_each_request(op, upstream, tmp_path, log: Log):
-    async with site(op, upstream, tmp_path, access={"require_any_group": ["board"]}) as passproxy:
-        async with Browser(passproxy.front) as browser:
-            page = await signed_in(browser)
-            assert (page.status, "PP-ACCESS-GROUP" in page.text) == (403, True)
-            assert passproxy.names.session not in browser.cookies.names()
-            assert log.one("request.refused")["code"] == "PP-ACCESS-GROUP"
-        # A session from before the configuration was tightened.
-        log.forget()
-        answer = await asked(passproxy, passproxy.cookie(groups=("staff",)))
-        assert answer.status == 403
-        assert log.one("request.refused")["code"] == "PP-ACCESS-GROUP"
-        assert upstream.requests == []
-        assert (await asked(passproxy, passproxy.cookie(groups=("board",)))).status == 200
-
-
-async def test_jwt_20_after_a_logout_a_copy_of_the_cookie_is_worth_nothing(op, upstream, tmp_path):
-    async with site(op, upstream, tmp_path) as passproxy, Browser(passproxy.front) as browser:
-        await signed_in(browser)
-        name = passproxy.names.session
-        copy = f"{name}={session_of(browser, passproxy)}"
-        assert (await asked(passproxy, copy)).status == 200
-        page = await browser.open(f"{ORIGIN}/.passproxy/logout")
-        assert page.url.startswith(f"{ORIGIN}/.passproxy/logged-out") or not page.url.startswith(ORIGIN)
-        assert not {one for one in browser.cookies.names() if one.startswith(name) and "-login-" not in one}
-        assert (await asked(passproxy, copy)).status == 401
-
-
-async def test_jwt_20_what_ended_at_one_instance_is_over_at_the_others_and_after_a_restart(op, upstream, tmp_path):
-    shared = {"revocation": {"store": f"file:{tmp_path / 'revoked'}"}}
-    async with site(op, upstream, tmp_path / "one", **shared) as one:
-        keys = {"session": {"keys_file": str(tmp_path / "one" / "keys.json")}}
-        async with site(op, upstream, tmp_path / "two", **shared, **keys) as two, Browser(one.front) as browser:
-            await signed_in(browser)
-            copy = f"{one.names.session}={session_of(browser, one)}"
-            other = one.cookie("bob")
-            assert (await asked(two, copy)).status == 200
-            await browser.open(f"{ORIGIN}/.passproxy/logout")
-            assert (await asked(one, copy)).status == 401
-            end = time.monotonic() + 10
-            while (await asked(two, copy)).status != 401:
-                assert time.monotonic() < end, "the other instance never refused"
-                await asyncio.sleep(0.05)
-            assert (await asked(two, other)).status == 200
-        async with site(op, upstream, tmp_path / "three", **shared, **keys) as three:
-            assert (await asked(three, copy)).status == 401
-
-
-async def test_jwt_14_everybody_is_logged_out_by_a_line_of_configuration(op, upstream, tmp_path):
-    async with site(op, upstream, tmp_path, session={"not_before": "2100-01-01T00:00:00Z"}) as passproxy:
-        assert (await asked(passproxy, passproxy.cookie())).status == 401
-    async with site(op, upstream, tmp_path, session={"not_before": "2020-01-01T00:00:00+01:00"}) as passproxy:
-        assert (await asked(passproxy, passproxy.cookie())).status == 200
-
-
 def cookie_header(browser: Browser) -> str:
     return browser.cookies.header(f"{ORIGIN}/", Context(None, True, True), time.time())
 
