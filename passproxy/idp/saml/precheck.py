@@ -80,8 +80,8 @@ PREFIX_LIMIT = 16
 SCOPE_LIMIT = 64
 DEPTH_LIMIT = 32
 
-#: Of namespaces in scope, over all elements: ten at each of ten thousand. Sixty at each took 300 ms.
-SCOPES_LIMIT = 100_000
+#: Of namespaces in scope, over all elements: ten at each. Sixty at each of ten thousand took 300 ms.
+SCOPES_LIMIT = 10 * ELEMENT_LIMIT
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,255}")
 
