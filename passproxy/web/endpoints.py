@@ -21,8 +21,9 @@ from passproxy.web.rescue import RescueEndpoints
 from passproxy.web.responses import Field, Pages, Response, as_json, document
 from passproxy.web.session_cookies import SessionCookies
 
-#: Largest body that an endpoint reads: a signed SAML response with a few hundred groups.
-BODY_LIMIT_BYTES = 256 * 1024
+#: Largest body that an endpoint reads: the largest SAML response (256 KiB), which base64 and the
+#: escapes of a form make 42 percent longer.
+BODY_LIMIT_BYTES = 384 * 1024
 
 
 class Endpoints:

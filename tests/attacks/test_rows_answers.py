@@ -121,10 +121,11 @@ async def test_clk_06_a_restart_revives_no_answer(tmp_path: Path, log: Log) -> N
     """What an earlier process may have taken is older than this one, so it is not looked up but refused."""
     (tmp_path / "one").mkdir()
     async with acs_site(tmp_path / "one", saml={"clock_skew": "0s"}) as before:
+        await asyncio.sleep(1.1)  # times in a document are whole seconds
         begun = await before.begun()
         document = idp.answer(begun.facts())
         assert (await before.asked(before.posted(begun, document))).status == 303
-    await asyncio.sleep(1.1)  # times in a document are whole seconds
+    await asyncio.sleep(1.1)
     (tmp_path / "two").mkdir()
     keys = {"keys_file": str(tmp_path / "one" / "keys.json")}
     async with acs_site(tmp_path / "two", saml={"clock_skew": "0s"}, session=keys) as after:
