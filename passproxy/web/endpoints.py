@@ -15,7 +15,7 @@ from passproxy.core.urls import Origin
 from passproxy.idp.login import Logins
 from passproxy.idp.logout import Logouts
 from passproxy.web.asked import Asked
-from passproxy.web.login import LoginEndpoints
+from passproxy.web.login import RESTORE, LoginEndpoints
 from passproxy.web.logout import LogoutEndpoints
 from passproxy.web.rescue import RescueEndpoints
 from passproxy.web.responses import Field, Pages, Response, as_json, document
@@ -49,6 +49,8 @@ class Endpoints:
             return await self._login.finish(asked)
         if asked.endpoint == "restore":
             asked.allow("GET", "POST")
+            if asked.session is None and asked.head.method == b"GET":
+                return await self._login.required(RESTORE, asked)
             return self._rescue.restore(asked)
         if asked.endpoint == "logout":
             asked.allow("GET", "POST")

@@ -82,16 +82,12 @@ class LoginEndpoints:
         return self._pages.page("start.html", script="start.js", login_url=login_url(target))
 
     async def login(self, asked: Asked) -> Response:
-        if not asked.is_from_a_window:
-            # Pictures on a hostile page would fill the jar with logins that nobody sees.
-            raise LoginRequired("a login that no window asked for")
         if self._wanted(asked).get("iss") not in {None, *self._logins.provider.login_initiators}:
             raise CallbackMalformed("a login started by an issuer that is not configured")
         target = self.landing(asked)
-        if asked.session is not None:
-            return await self._sent(target, asked.crumbs, asked.now)
-        response = await self.start(target, asked.crumbs, asked.rejected, asked.now)
-        return response if asked.rejected is None else response.with_fields(self._cookies.expire(asked.crumbs))
+        if asked.session is None or not asked.is_from_a_window:
+            return await self.required(target, asked)
+        return await self._sent(target, asked.crumbs, asked.now)
 
     def landing(self, asked: Asked) -> str:
         """Where the login that is asked for ends; somebody else who starts one says it in `target_link_uri`."""
@@ -136,9 +132,15 @@ class LoginEndpoints:
         """A small window for a page that was told to sign in: it signs in, says so, and closes."""
         if asked.session is not None:
             return self._pages.page("popup.html", script="popup.js")
+        return await self.required(POPUP, asked)
+
+    async def required(self, target: str, asked: Asked) -> Response:
+        """A login first, for a page of ours that needs one."""
         if not asked.is_from_a_window:
+            # Pictures on a hostile page would fill the jar with logins that nobody sees.
             raise LoginRequired("a login that no window asked for")
-        return await self.start(POPUP, asked.crumbs, asked.rejected, asked.now)
+        response = await self.start(target, asked.crumbs, asked.rejected, asked.now)
+        return response if asked.rejected is None else response.with_fields(self._cookies.expire(asked.crumbs))
 
     def after_error(self, asked: Asked, error: PassProxyError) -> tuple[Field, ...]:
         """What an error of these endpoints does besides being shown."""

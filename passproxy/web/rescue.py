@@ -44,7 +44,7 @@ class RescueEndpoints:
         )
 
     def restore(self, asked: Asked) -> Response:
-        """A page that takes the form out of the window's storage, and what that page posts here."""
+        """A page that reads the form in the window's storage, and what that page posts here."""
         if asked.head.method != b"POST":
             page = self._pages.page("form_taken.html", script="form_taken.js", form_action="'self'")
             return page.with_fields((_SAYS_WHERE_FROM,))
@@ -57,6 +57,7 @@ class RescueEndpoints:
         names = list(dict.fromkeys(name for name, _ in form.fields))
         page = self._pages.page(
             "form_confirm.html",
+            script="form_confirm.js",
             form_action=ANYWHERE_FROM_HERE,
             target=form.target,
             fields=form.fields,

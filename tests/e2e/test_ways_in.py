@@ -111,6 +111,11 @@ async def test_a_form_of_alice_is_not_sent_as_bob(demo: Demo, window: Window):
     await expect(page.locator(".facts")).to_contain_text("PP-FORM-OTHER")
     await check_page(page)
     await screenshots(page, demo.protocol, "form-other")
+    # Nothing is lost: alice may come back.
+    await window.context.clear_cookies()
+    await page.goto(f"{demo.origin}/.passproxy/restore")
+    await sign_in(page, "alice")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Send the form now?")
     window.check(r"status of 40\d")
 
 
@@ -129,6 +134,23 @@ POPUP = """async () => {
     await window.heard;
     return (await fetch("/whoami")).status;
 }"""
+
+
+async def test_a_login_that_leads_nowhere_ends_on_a_page(demo: Demo, window: Window):
+    """As behind a web server that drops the session's cookie, which is the usual way to get there."""
+    page = await window.page()
+    await log_in(page, f"{demo.origin}/", "alice")
+    for _ in range(2):
+        await lose_session(window)
+        await page.goto(f"{demo.origin}/")
+        await page.wait_for_url(f"{demo.origin}/")  # the provider remembers alice
+        await expect(page.get_by_role("region", name="You", exact=True)).to_be_visible()
+    await lose_session(window)
+    await page.goto(f"{demo.origin}/")
+    await expect(page.locator(".facts")).to_contain_text("PP-LOOP-COOKIE")
+    await check_page(page)
+    await screenshots(page, demo.protocol, "loop")
+    window.check(r"status of 508")
 
 
 async def test_a_small_window_signs_in_and_the_page_goes_on(demo: Demo, window: Window):

@@ -278,6 +278,8 @@ async def test_a_form_from_elsewhere_or_without_a_session_restores_nothing(brows
     lose(browser, SESSION)
     value = kept(await browser.submit(page, form()))
     assert (await restored(browser, page, value)).status == 401
+    first = await browser.once(f"{ORIGIN}/.passproxy/restore")
+    assert (first.status, first.headers["Location"].startswith(ORIGIN)) == (302, False), "a login comes first"
     page = await signed_in(browser)
     upstream.forget()
     forged = Page(200, "https://evil.example/", page.headers, b"")

@@ -43,6 +43,9 @@ def test_text_from_outside_is_escaped():
     assert b"Example &amp; &lt;b&gt;Sons&lt;/b&gt; {{7*7}}" in body
 
 
+CONFIRM = {"target": "/x", "fields": [("a", "1")], "names": ["a"], "user": "alice"}
+
+
 @pytest.mark.parametrize(
     ("template", "script"),
     [
@@ -50,10 +53,11 @@ def test_text_from_outside_is_escaped():
         ("popup.html", "popup.js"),
         ("form_kept.html", "form_kept.js"),
         ("form_taken.html", "form_taken.js"),
+        ("form_confirm.html", "form_confirm.js"),
     ],
 )
 def test_a_page_with_a_script_allows_this_one(template, script):
-    page = PAGES.page(template, script=script, login_url="/x", form="x")
+    page = PAGES.page(template, script=script, login_url="/x", form="x", **CONFIRM)
     inline = page.body.partition(b"<script>")[2].partition(b"</script>")[0]
     digest = base64.b64encode(hashlib.sha256(inline).digest()).decode()
     assert len(inline) > 50

@@ -1,5 +1,4 @@
 const kept = sessionStorage.getItem("passproxy-form");
-sessionStorage.removeItem("passproxy-form");
 if (kept) {
   document.forms[0].elements.form.value = kept;
   document.forms[0].submit();
