@@ -73,7 +73,7 @@ def upgrade(*lines: str, cookie: str) -> bytes:
 @pytest.mark.parametrize("html", [True, False], ids=["INFO-01 pages", "INFO-01 problems"])
 async def test_no_error_tells_what_we_are_made_of(site: AcsSite, html: bool) -> None:
     accept = (HTML,) if html else ()
-    big = b"a" * (300 * 1024)
+    big = b"a" * (500 * 1024)
     session = site.cookie
     wires: dict[int, bytes] = {
         400: request("POST", ACS, FORM, *accept, body=b"nonsense"),
