@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from importlib import import_module
 
 import passproxy
-from passproxy.cli import check, demo, explain, serve
 from passproxy.core.errors import ConfigError
+
+#: In the order in which they are listed. Only the one that is asked for is imported: what the demo
+#: needs would stay in the memory of each served domain.
+_COMMANDS = ("serve", "check", "demo", "explain")
 
 #: sysexits.h's EX_CONFIG: systemd does not restart on it, and scripts can tell it apart.
 EXIT_CONFIG = 78
@@ -33,9 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"passproxy {passproxy.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (serve, check, demo, explain):
-        module.add(commands)
-    chosen = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    for name in given[:1] if given[:1] and given[0] in _COMMANDS else _COMMANDS:
+        import_module(f"passproxy.cli.{name}").add(commands)
+    chosen = parser.parse_args(given)
     try:
         return int(chosen.run(chosen))
     except ConfigError as error:
