@@ -134,7 +134,7 @@ def _keys(settings: Settings) -> tuple[Key, ...]:
 
 def _limits(settings: Settings) -> Limits:
     upstream = settings.upstream
-    return Limits(upstream.connect_timeout, upstream.response_timeout, upstream.idle_timeout)
+    return Limits(upstream.max_connections, upstream.connect_timeout, upstream.response_timeout, upstream.idle_timeout)
 
 
 def _revocations(settings: Settings) -> Revocations:

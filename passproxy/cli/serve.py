@@ -15,6 +15,10 @@ from passproxy import app
 from passproxy.cli.files import add_file, loaded
 from passproxy.core.settings import Settings
 from passproxy.web import log
+from passproxy.web.server import CONNECTION_LIMIT
+
+#: Descriptors besides connections: libraries, the log, the identity provider, the XML process.
+OTHER_FILES = 128
 
 
 def add(commands: Any) -> None:
@@ -33,12 +37,25 @@ def run(arguments: argparse.Namespace) -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     settings = loaded(arguments.file)
     log.set_up(settings.log.format, settings.log.level)
+    # A tunnel takes one on either side.
+    _allow_open_files(2 * CONNECTION_LIMIT + settings.upstream.max_connections)
     try:
         uvloop.run(_serve(settings))
     except OSError as error:
         sys.stderr.write(f"listen: {settings.listen}: {error.strerror or error}\n")
         return 1
     return 0
+
+
+def _allow_open_files(connections: int) -> None:
+    """As many descriptors as connections may need: many systems give a process 1,024 unless it asks for more."""
+    wanted = connections + OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < wanted:
+        soft = min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    if soft < wanted:
+        log.event("warning", "server.open_files", limit=soft, wanted=wanted, hint="raise LimitNOFILE of the service")
 
 
 async def _serve(settings: Settings) -> None:

@@ -234,6 +234,7 @@ class UpstreamSettings(Section):
     verify_tls: bool = True
     preserve_host: bool = True
     strip_version_headers: bool = True
+    max_connections: Annotated[int, Field(ge=1, le=8192)] = 2048
     connect_timeout: Annotated[Seconds, Field(ge=1, le=300)] = 5
     response_timeout: Annotated[Seconds, Field(ge=1, le=86400)] = 60
     idle_timeout: Annotated[Seconds, Field(ge=1, le=86400)] = 600

@@ -62,6 +62,9 @@ class Owner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
+    """`connections` is how many the application may have at once, tunnels aside."""
+
+    connections: int
     connect_seconds: float
     response_seconds: float
     idle_seconds: float

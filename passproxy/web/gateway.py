@@ -20,6 +20,7 @@ from passproxy.core.errors import (
     EndpointUnknown,
     LoginError,
     LoginRequired,
+    Overloaded,
     PassProxyError,
     RequestMalformed,
     RequestRefused,
@@ -151,8 +152,8 @@ class Gateway:
     async def _connect(self, exchange: Exchange) -> None:
         try:
             upstream = await self._parts.pool.connect(self)
-        except UpstreamError as error:
-            self.upstream_failed(exchange, error)
+        except (UpstreamError, Overloaded) as error:
+            self._respond(error, exchange.head, exchange.client, None, fields=exchange.cookies)
             return
         if exchange.client.is_lost:
             upstream.transport.close()

@@ -47,7 +47,10 @@ class Home(Protocol):
         """Keep it for the next exchange."""
 
     def discard(self, connection: UpstreamConnection) -> None:
-        """It is gone."""
+        """It is gone, and was idle."""
+
+    def left(self) -> None:
+        """It is gone, or is no longer one of the pool's."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -124,6 +127,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._pool.watch.watched.discard(self)
+        self._pool.left()
         exchange = self._exchange
         if exchange is None:
             self._pool.discard(self)
@@ -243,6 +247,7 @@ class UpstreamConnection(asyncio.Protocol):
             raise UpstreamMalformed("a 101 that nobody asked for, or for another protocol")
         self._exchange = None
         self._pool.watch.watched.discard(self)
+        self._pool.left()
         passed = self._with_cookies(exchange, self._lines(answer))
         lines = (STATUS_LINES[101], *(line + b"\r\n" for line in passed), exchange.upgrade.lines)
         if exchange.upgrade.accept is not None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 from pathlib import Path
 
+import pytest
+
+from passproxy.cli import serve
 from tests.fakes.commands import WAIT_SECONDS, free_port, running, wait_for
 
 
@@ -52,3 +56,17 @@ def test_a_broken_file_starts_nothing(tmp_path: Path) -> None:
         _, error = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 78
     assert "upstream: missing" in error
+
+
+def test_dos_03_a_process_may_open_as_many_files_as_it_has_connections(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    limits = [(1024, 4096)]
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits[-1])
+    monkeypatch.setattr(resource, "setrlimit", lambda kind, both: limits.append(both))
+    serve._allow_open_files(2000)
+    assert limits[-1] == (2000 + serve.OTHER_FILES, 4096)
+    assert caplog.records == []
+    serve._allow_open_files(9000)
+    assert limits[-1] == (4096, 4096)
+    assert [record.getMessage() for record in caplog.records] == ["server.open_files"]
