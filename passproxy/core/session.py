@@ -29,7 +29,7 @@ from passproxy.core.errors import IdentityTooLarge, TokenInvalid
 from passproxy.core.identity import ALIASES, Authentication, Identity
 from passproxy.core.tokens import KeyRing, Purpose
 
-#: Sessions remembered; one takes about 2 KiB. The oldest is forgotten first, which
+#: Sessions remembered; one takes little more than its token and its header lines. The oldest is forgotten first, which
 #: costs its user one signature check.
 REMEMBERED_LIMIT = 20_000
 
@@ -73,13 +73,24 @@ class Session:
 
 
 class Known(NamedTuple):
-    """A session that was opened before, its identity headers as bytes, and when it is to be renewed."""
+    """
+    What each request of a session needs: until when it lasts, its identity headers as bytes, when it is to be renewed.
 
-    session: Session
+    Most requests need no more, so the rest is not kept but read again from the token.
+    """
+
+    held: Session | bytes
+    issued_at: int
     expires_at: int
     lines: bytes
-    due_at: float = math.inf
-    is_permitted: bool = True
+    due_at: float
+    is_permitted: bool
+    handles: tuple[str, ...]
+    read: Callable[[bytes, int], Session]
+
+    @property
+    def session(self) -> Session:
+        return self.held if isinstance(self.held, Session) else self.read(self.held, self.issued_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +140,7 @@ class Sessions:
         self._render = render
         self._revoked: Mapping[str, int] = {} if revoked is None else revoked
         self._known: dict[bytes, Known] = {}
+        self._reader = self._read  # one for all that are remembered
 
     def begin(self, identity: Identity, authentication: Authentication, now: float) -> Session:
         """A new session, ending after the configured lifetime or when the provider says, whichever is first."""
@@ -198,31 +210,45 @@ class Sessions:
         if known.expires_at <= now:
             self._known.pop(key, None)
             raise TokenInvalid("expired")
-        if self._revoked and self._is_revoked(known.session):
+        if self._revoked and self._is_revoked(known):
             raise TokenInvalid("revoked")
         return known
 
     def _opened(self, token: bytes, key: bytes, now: float) -> Known:
-        session = _session_from(self._ring.unseal(Purpose.SESSION, token, now))
+        session = self._read(token, now)
         if session.issued_at < self._rules.not_before:
             raise TokenInvalid("from before session.not_before")
-        # The configured lifetime may have been shortened since: the shorter one holds.
-        expires_at = min(session.expires_at, session.issued_at + self._lifetime_seconds)
-        known = self.known(replace(session, expires_at=expires_at))
+        known = self.known(session)
+        if key is token:
+            known = known._replace(held=token)
         if len(self._known) >= REMEMBERED_LIMIT:
             del self._known[next(iter(self._known))]
         self._known[key] = known
         return known
 
+    def _read(self, token: bytes, now: float) -> Session:
+        session = _session_from(self._ring.unseal(Purpose.SESSION, token, now))
+        # The configured lifetime may have been shortened since: the shorter one holds.
+        return replace(session, expires_at=min(session.expires_at, session.issued_at + self._lifetime_seconds))
+
     def known(self, session: Session) -> Known:
         """A session that is valid, ready to be served."""
         refresh = self._rules.refresh_seconds
         due_at = session.checked_at + refresh if session.checked_at and refresh is not None else math.inf
-        return Known(session, session.expires_at, self._render(session), due_at, self._rules.permits(session.identity))
+        return Known(
+            session,
+            session.issued_at,
+            session.expires_at,
+            self._render(session),
+            due_at,
+            self._rules.permits(session.identity),
+            session.handles,
+            self._reader,
+        )
 
-    def _is_revoked(self, session: Session) -> bool:
-        revoked, issued_at = self._revoked, session.issued_at
-        return any(revoked.get(handle, -1) >= issued_at for handle in (*session.handles, EVERY_SESSION))
+    def _is_revoked(self, known: Known) -> bool:
+        revoked, issued_at = self._revoked, known.issued_at
+        return any(revoked.get(handle, -1) >= issued_at for handle in (*known.handles, EVERY_SESSION))
 
 
 def _session_from(claims: dict[str, Any]) -> Session:
