@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from email.utils import formatdate
 from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
@@ -75,7 +76,8 @@ class Response:
 
     def wire(self, *, with_body: bool, closes: bool) -> bytes:
         """The bytes to send; without the body for HEAD."""
-        lines = [STATUS_LINES[self.status]]
+        # RFC 9110, 6.6.1: whoever has a clock says when an answer was made.
+        lines = [STATUS_LINES[self.status], f"Date: {formatdate(usegmt=True)}\r\n".encode()]
         lines += [f"{name}: {value}\r\n".encode("latin-1") for name, value in self.fields]
         lines.append(b"Content-Length: %d\r\n" % len(self.body))
         if closes or self.closes:

@@ -87,7 +87,7 @@ async def test_jwt_14_everybody_is_logged_out_by_a_line_of_configuration(op, ups
         assert (await asked(passproxy, passproxy.cookie())).status == 200
 
 
-def test_jwt_19_activity_every_minute_for_a_month_moves_no_end():
+def test_jwt_19_activity_every_hour_for_a_month_moves_no_end():
     store = Sessions(RING, LIFETIME, lambda session: b"", SessionRules(refresh_seconds=60))
     session = store.begin(ALICE, SAID_OF_ALICE, NOW)
     for now in range(NOW + 60, NOW + 30 * DAY, 3600):

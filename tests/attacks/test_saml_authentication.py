@@ -58,6 +58,7 @@ SEM_24 = [
     pytest.param(idp.text(CLASS, MFA + "/"), id="one slash more"),
     pytest.param(idp.text(CLASS, f" {MFA}"), id="a space more"),
     pytest.param(idp.text(CLASS, ""), id="empty"),
+    pytest.param(idp.without(CLASS), id="none"),
     pytest.param(
         lambda root: idp.find(root, ".//saml:AuthnContext").replace(
             idp.find(root, CLASS), idp.xml(f"<saml:AuthnContextDeclRef>{MFA}</saml:AuthnContextDeclRef>")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 
 import pytest
 
@@ -86,11 +87,9 @@ def test_fields_are_replaced_but_cookies_are_added():
 
 def test_the_wire_form_is_exact():
     response = Response(200, (("X", "y"),), b"body")
-    assert response.wire(with_body=True, closes=False) == b"HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 4\r\n\r\nbody"
-    assert (
-        response.wire(with_body=False, closes=True)
-        == b"HTTP/1.1 200 OK\r\nX: y\r\nContent-Length: 4\r\nConnection: close\r\n\r\n"
-    )
+    start = rb"HTTP/1\.1 200 OK\r\nDate: \w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT\r\nX: y\r\nContent-Length: 4\r\n"
+    assert re.fullmatch(start + rb"\r\nbody", response.wire(with_body=True, closes=False))
+    assert re.fullmatch(start + rb"Connection: close\r\n\r\n", response.wire(with_body=False, closes=True))
     assert b"Connection: close" in response.closing().wire(with_body=True, closes=False)
 
 
