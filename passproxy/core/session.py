@@ -29,9 +29,10 @@ from passproxy.core.errors import IdentityTooLarge, TokenInvalid
 from passproxy.core.identity import ALIASES, Authentication, Identity
 from passproxy.core.tokens import KeyRing, Purpose
 
-#: Sessions remembered; one takes little more than its token and its header lines. The oldest is forgotten first, which
-#: costs its user one signature check.
-REMEMBERED_LIMIT = 20_000
+#: Sessions remembered. One takes little more than its token and its header lines, 1.5 KiB for most.
+#: The oldest is forgotten first, which costs its user one signature check, three times what a request
+#: costs otherwise; as many as that are only in use at once where memory for them is no question.
+REMEMBERED_LIMIT = 100_000
 
 #: Two characters of each part say how many there are.
 TOKEN_BUDGET_BYTES = SESSION_PARTS_LIMIT * (VALUE_LIMIT_BYTES - 2)
