@@ -29,10 +29,13 @@ from passproxy.core.errors import IdentityTooLarge, TokenInvalid
 from passproxy.core.identity import ALIASES, Authentication, Identity
 from passproxy.core.tokens import KeyRing, Purpose
 
-#: Sessions remembered. One takes little more than its token and its header lines, 1.5 KiB for most.
-#: The oldest is forgotten first, which costs its user one signature check, three times what a request
-#: costs otherwise; as many as that are only in use at once where memory for them is no question.
+#: Sessions remembered, which saves a signature check; one takes little more than its token and its
+#: header lines, 1.5 KiB for most. As many are only in use at once where memory for them is no question.
 REMEMBERED_LIMIT = 100_000
+
+#: What was not asked for during one such period is forgotten at the end of the next: a renewal makes
+#: a new token every few minutes, and the one before is of no use to anybody.
+REMEMBERED_SECONDS = 10 * 60
 
 #: Two characters of each part say how many there are.
 TOKEN_BUDGET_BYTES = SESSION_PARTS_LIMIT * (VALUE_LIMIT_BYTES - 2)
@@ -140,7 +143,9 @@ class Sessions:
         self._rules = rules
         self._render = render
         self._revoked: Mapping[str, int] = {} if revoked is None else revoked
-        self._known: dict[bytes, Known] = {}
+        self._recent: dict[bytes, Known] = {}
+        self._older: dict[bytes, Known] = {}
+        self._period_ends_at = 0.0
         self._reader = self._read  # one for all that are remembered
 
     def begin(self, identity: Identity, authentication: Authentication, now: float) -> Session:
@@ -205,11 +210,12 @@ class Sessions:
             TokenInvalid: it is not a valid session of this origin now.
         """
         key = token if len(token) <= _KEY_BYTES else hashlib.sha256(token).digest()
-        known = self._known.get(key)
+        known = self._recent.get(key)
         if known is None:
-            known = self._opened(token, key, now)
+            known = self._older.pop(key, None) or self._opened(token, key, now)
+            self._remember(key, known, now)
         if known.expires_at <= now:
-            self._known.pop(key, None)
+            self._recent.pop(key, None)
             raise TokenInvalid("expired")
         if self._revoked and self._is_revoked(known):
             raise TokenInvalid("revoked")
@@ -222,10 +228,13 @@ class Sessions:
         known = self.known(session)
         if key is token:
             known = known._replace(held=token)
-        if len(self._known) >= REMEMBERED_LIMIT:
-            del self._known[next(iter(self._known))]
-        self._known[key] = known
         return known
+
+    def _remember(self, key: bytes, known: Known, now: float) -> None:
+        if now >= self._period_ends_at or len(self._recent) >= REMEMBERED_LIMIT:
+            self._recent, self._older = {}, self._recent
+            self._period_ends_at = now + REMEMBERED_SECONDS
+        self._recent[key] = known
 
     def _read(self, token: bytes, now: float) -> Session:
         session = _session_from(self._ring.unseal(Purpose.SESSION, token, now))

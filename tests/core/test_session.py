@@ -111,17 +111,36 @@ def test_a_shorter_lifetime_ends_sessions_that_were_begun_with_a_longer_one():
             fresh.open(token, NOW + 60)
 
 
-def test_memory_is_bounded_and_the_oldest_is_forgotten_first(monkeypatch):
+def some_tokens(store: Sessions, count: int) -> list[bytes]:
+    return [store.seal(store.begin(ALICE, SAID_OF_ALICE, NOW)).encode() for _ in range(count)]
+
+
+def test_memory_is_bounded_and_what_was_not_used_lately_is_forgotten_first(monkeypatch):
     monkeypatch.setattr(module, "REMEMBERED_LIMIT", 3)
     render = Rendered()
     store = sessions(render=render)
-    tokens = [store.seal(store.begin(ALICE, SAID_OF_ALICE, NOW)).encode() for _ in range(4)]
+    tokens = some_tokens(store, 100)
     for token in tokens:
         store.open(token, NOW)
-    store.open(tokens[3], NOW)
-    assert render.count == 4
-    store.open(tokens[0], NOW)
-    assert render.count == 5
+        store.open(tokens[0], NOW)  # in use all the time
+    assert render.count == 100
+    assert len(store._recent) + len(store._older) <= 6
+    store.open(tokens[1], NOW)
+    assert render.count == 101
+
+
+def test_what_nobody_asks_for_is_forgotten_and_what_somebody_does_is_not():
+    render = Rendered()
+    store = sessions(render=render)
+    used, *unused = some_tokens(store, 50)
+    for token in (used, *unused):
+        store.open(token, NOW)
+    fresh = some_tokens(store, 3)
+    for number, token in enumerate(fresh, 1):
+        store.open(used, NOW + number * module.REMEMBERED_SECONDS)
+        store.open(token, NOW + number * module.REMEMBERED_SECONDS)
+    assert len(store._recent) + len(store._older) <= 3
+    assert render.count == 53
 
 
 def test_a_failed_token_is_not_remembered():
