@@ -30,7 +30,7 @@ PYTEST := PYTHONSAFEPATH=1 $(BIN)/pytest --override-ini pythonpath=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check e2e interop bench-quick hostile coverage lock clean
+.PHONY: help demo test check e2e interop bench bench-quick hostile coverage lock clean
 
 help: ## this list
 	@echo 'make TARGET, where TARGET is one of'
@@ -66,6 +66,14 @@ bench-quick: $(VENV)/dev.stamp $(VENV)/project.stamp ## throughput beside nginx,
 	$(call apt,nginx,nginx)
 	$(call apt,wrk,wrk)
 	@PYTHONSAFEPATH=1 $(BIN)/python -m benchmarks.quick $(ARGS)
+
+bench: $(VENV)/dev.stamp $(VENV)/project.stamp ## PassProxy beside its peers, in about five minutes; writes benchmarks/RESULTS.md
+	$(call apt,nginx,nginx)
+	$(call apt,wrk,wrk)
+	$(call apt,apache2,apache2)
+	$(call apt_file,/usr/lib/apache2/modules/mod_auth_openidc.so,libapache2-mod-auth-openidc)
+	$(call apt_file,/usr/lib/apache2/modules/mod_auth_mellon.so,libapache2-mod-auth-mellon)
+	@PYTHONSAFEPATH=1 $(BIN)/python -m benchmarks.full $(ARGS)
 
 # From the tree, not from the installed package. What the tests start is counted as well: see tests/measured.
 coverage: $(VENV)/dev.stamp $(VENV)/project.stamp ## lines and branches of the core and the adapters that the tests reach; ARGS go to pytest
@@ -133,6 +141,17 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get --quiet --quiet --yes --no-install
 # $(call apt,COMMAND,PACKAGE): the package, unless the command is there.
 define apt
 	@PATH="$$PATH:/usr/sbin"; command -v $(1) >/dev/null || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo 'Installing $(2) ...'; \
+			$(APT) install $(2) >/dev/null || { $(APT) update >/dev/null && $(APT) install $(2) >/dev/null; }; \
+		else \
+			echo 'This needs $(1); as root: apt-get install $(2)' >&2; exit 1; \
+		fi; }
+endef
+
+# Likewise for a package that brings a file and no command.
+define apt_file
+	@test -e $(1) || { \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			echo 'Installing $(2) ...'; \
 			$(APT) install $(2) >/dev/null || { $(APT) update >/dev/null && $(APT) install $(2) >/dev/null; }; \

@@ -54,6 +54,9 @@ _PROXY = """\
         location / {{
             proxy_pass http://application;
             proxy_http_version 1.1;
+            client_max_body_size 0;
+            proxy_request_buffering off;
+            proxy_max_temp_file_size 0;
             proxy_set_header Connection "";
             proxy_set_header Host $host;
             proxy_set_header X-Real-IP $remote_addr;

@@ -29,7 +29,7 @@ state_dir: {state}
 """
 
 
-_ALICE = Authentication(
+ALICE = Authentication(
     issuer="https://sso.example.com",
     subject="5a1f0c3e-0000-4000-8000-8f0d6c1b2a3e",
     attributes={
@@ -56,12 +56,12 @@ def command(file: Path) -> list[str]:
     return [sys.executable, "-m", "passproxy", "serve", str(file)]
 
 
-def session_cookie(file: Path) -> str:
+def session_cookie(file: Path, said: Authentication = ALICE) -> str:
     """`name=value` of a session with the usual attributes, sealed with the key file that the server uses."""
     settings, now = loaded(str(file)), time.time()
     origin = origin_of(settings)
     keys = obtained_keys(Path(settings.state_dir or "") / "keys.json", may_create=True, now=now)
     sessions = Sessions(KeyRing(keys, str(origin)), settings.session.lifetime, lambda session: b"")
-    identity = identity_from(_ALICE, AttributeRules())
-    token = sessions.seal(sessions.begin(identity, _ALICE, now))
+    identity = identity_from(said, AttributeRules())
+    token = sessions.seal(sessions.begin(identity, said, now))
     return f"{cookie_names(settings.session.cookie_name, origin).session}={token}"
