@@ -97,6 +97,8 @@ class Application:
                     break
         except (asyncio.IncompleteReadError, ConnectionError):
             pass  # PassProxy left; what that means for the client is the client's to judge
+        except Exception as error:
+            self._ledger.violation(None, f"the application could not go on: {error!r}")
         finally:
             self._idle.discard(writer)
             writer.close()
