@@ -45,6 +45,9 @@ _REST_SECONDS = 45.0
 #: More than this between the middle and the end is no fluctuation.
 _GROWTH_SHARE, _GROWTH_MEBIBYTES = 0.1, 4.0
 
+#: Of traffic before PassProxy is told to stop, and for it to finish what is under way then.
+_BEFORE_STOP_SECONDS, _STOP_SECONDS = 5.0, 35.0
+
 _SHOWN_VIOLATIONS = 20
 
 _CONFIGURATION = """\
@@ -104,20 +107,29 @@ class Proxy:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def stop(self) -> Iterator[str]:
-        """What was wrong with how it stopped, and with what it said."""
+    async def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
-        try:
-            code = self._process.wait(5)
-        except subprocess.TimeoutExpired:
-            yield "PassProxy did not stop within 5 s, though nothing was under way"
-        else:
-            if code:
-                yield f"PassProxy stopped with exit code {code}"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            await asyncio.to_thread(self._process.wait, _STOP_SECONDS)
+
+    def last_words(self) -> Iterator[str]:
+        """What was wrong with how it stopped, and with what it said."""
+        code = self._process.poll()
+        if code is None:
+            yield f"PassProxy did not stop within {_STOP_SECONDS:.0f} s"
+        elif code:
+            yield f"PassProxy stopped with exit code {code}"
         said = self._log.read_text("utf-8", "replace")
         if "server.stopped" not in said.splitlines()[-1]:
             yield f"the last line of PassProxy's log is {said.splitlines()[-1]!r}"
-        for sign in ("Traceback", "request.failed", "task.failed", "never retrieved", "never awaited"):
+        for sign in (
+            "server.drain_cut",
+            "Traceback",
+            "request.failed",
+            "task.failed",
+            "never retrieved",
+            "never awaited",
+        ):
             if sign in said:
                 yield f"PassProxy's log has {sign!r}: {said[said.index(sign) :][:1500]}"
 
@@ -147,10 +159,11 @@ class Soak:
                     workers = Workers(("127.0.0.1", port), cookie, Jobs(self._seed, FAULT_SHARE), self._ledger)
                     await self._work(proxy, application, workers)
                     after = await self._rest(proxy, before)
-                if proxy.is_alive():
-                    self._ledger.violations.extend(proxy.stop())
-                else:
-                    self._ledger.violation(None, "PassProxy has ended by itself")
+                    if proxy.is_alive():
+                        await self._stop(proxy, workers)
+                    else:
+                        self._ledger.violation(None, "PassProxy has ended by itself")
+                self._ledger.violations.extend(proxy.last_words())
                 if after > before:
                     self._ledger.violation(None, f"{after - before} descriptors stayed open")
                 for line in (*_table(self._ledger), *self._resources(proxy.sizes or [size], size, before, after)):
@@ -171,6 +184,19 @@ class Soak:
             await asyncio.wait(working)
             for task in others:
                 task.cancel()
+
+    async def _stop(self, proxy: Proxy, workers: Workers) -> None:
+        """In the middle of traffic once more: what is under way has to be finished."""
+        workers.is_over = False
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(CLIENTS):
+                tasks.create_task(workers.work())
+            await asyncio.sleep(_BEFORE_STOP_SECONDS)
+            under_way = workers.open
+            self._ledger.stopped_at = begun = time.monotonic()
+            workers.is_over = True
+            await proxy.stop()
+            print(f"Told to stop with {under_way} clients, PassProxy ended after {time.monotonic() - begun:.1f} s.")
 
     async def _progress(self, proxy: Proxy, workers: Workers) -> None:
         begun = time.monotonic()

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from benchmarks.soak_application import reset
-from benchmarks.soak_jobs import OUTCOMES, Job, Jobs, Ledger, Tally
+from benchmarks.soak_jobs import Job, Jobs, Ledger, Tally
 from tests.fakes.gateway import request
 from tests.fakes.websocket import handshake
 
@@ -57,7 +57,12 @@ class Workers:
             await asyncio.sleep(self._choice.uniform(0, 0.5))
 
     async def _connection(self) -> None:
-        reader, writer = await asyncio.open_connection(*self._address)
+        try:
+            reader, writer = await asyncio.open_connection(*self._address)
+        except OSError as error:
+            if self._ledger.stopped_at > time.monotonic():
+                self._ledger.violation(None, f"PassProxy takes no connection: {error}")
+            return
         self.open += 1
         try:
             for left in range(self._choice.randint(0, 12), -1, -1):
@@ -67,6 +72,10 @@ class Workers:
                 if self.is_over:
                     return
                 await asyncio.sleep(self._choice.uniform(0, 0.8))
+                if reader.at_eof() or writer.is_closing():
+                    if self._ledger.stopped_at > time.monotonic():
+                        self._ledger.violation(job, "its connection was closed, though it was to be kept")
+                    return
         finally:
             self.open -= 1
             writer.close()
@@ -91,16 +100,13 @@ class Workers:
             ledger.count(job, "requests")
             # The application may hear of the end a little later than the client.
             asyncio.get_running_loop().call_later(30, ledger.jobs.pop, job.number, None)
-        self._judge(job, outcome, ledger.is_restarting(begun, time.monotonic()))
+        self._judge(job, outcome, ledger.expected(job, begun, time.monotonic()))
         if is_last and outcome.status and job.kind != "socket":
             await self._expect_end(exchange)
         return outcome.keeps
 
-    def _judge(self, job: Job, outcome: Outcome, is_restarting: bool) -> None:
+    def _judge(self, job: Job, outcome: Outcome, expected: set[int]) -> None:
         ledger = self._ledger
-        expected = OUTCOMES[job.fault] if job.fault else {101 if job.kind == "socket" else 200}
-        if is_restarting:
-            expected = expected | {502}
         if outcome.status not in expected:
             ledger.violation(job, f"ended with {outcome.status or 'a cut'}, and not with {sorted(expected)}")
         if outcome.status == 0:
@@ -175,6 +181,8 @@ class _Exchange:
         sent = 0
         with contextlib.suppress(ConnectionError):
             for piece in job.up.pieces(_PIECE_BYTES, random.Random(job.number)):
+                if self._writer.is_closing():
+                    return
                 if job.leaves == "within the upload" and sent >= job.up.size // 2:
                     reset(self._writer) if job.resets else self._writer.close()
                     return
@@ -183,7 +191,7 @@ class _Exchange:
                 sent += len(piece)
                 if job.client_is_slow:
                     await asyncio.sleep(0.02)
-            if job.up_chunked:
+            if job.up_chunked and not self._writer.is_closing():
                 self._writer.write(b"0\r\n\r\n")
 
     async def _answer(self) -> Outcome:
@@ -258,6 +266,8 @@ class _Exchange:
         sent = 0
         with contextlib.suppress(ConnectionError):
             for piece in job.up.pieces(_PIECE_BYTES, random.Random(job.number)):
+                if self._writer.is_closing():
+                    return
                 if job.leaves == "within the upload" and sent >= job.up.size // 2:
                     reset(self._writer) if job.resets else self._writer.close()
                     return

@@ -40,6 +40,9 @@ KINDS = ("page", "download", "upload", "echo", "events", "socket")
 #: After a restart of the application: until every reset of an idle connection has arrived.
 AFTERMATH_SECONDS = 1.0
 
+#: A request may meet the closing of its connection when PassProxy stops: those that begin shortly before.
+_ON_ITS_WAY_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Content:
@@ -160,6 +163,7 @@ class Ledger:
         self.violations: list[str] = []
         self.counts: Counter[tuple[str, str]] = Counter()
         self.restarts: list[tuple[float, float]] = []  # of the application; the last one may have no end yet
+        self.stopped_at = float("inf")  # PassProxy
 
     def violation(self, job: Job | None, what: str) -> None:
         about = "" if job is None else f"{job.kind} {job.number} ({job.fault or job.leaves or 'nothing special'}): "
@@ -168,6 +172,12 @@ class Ledger:
     def count(self, job: Job, what: str, by: int = 1) -> None:
         self.counts[job.kind, what] += by
 
-    def is_restarting(self, start: float, end: float) -> bool:
-        """Whether the application was refusing connections at some time in between."""
-        return any(begun < end and start < over + AFTERMATH_SECONDS for begun, over in self.restarts)
+    def expected(self, job: Job, start: float, end: float) -> set[int]:
+        """How it may end, between these times; 0 is a cut."""
+        expected = OUTCOMES[job.fault] if job.fault else {101 if job.kind == "socket" else 200}
+        if any(begun < end and start < over + AFTERMATH_SECONDS for begun, over in self.restarts):
+            expected = expected | {502}
+        # What is under way is finished, but sockets have no end that could be waited for.
+        if end > self.stopped_at and (job.kind == "socket" or start > self.stopped_at - _ON_ITS_WAY_SECONDS):
+            expected = expected | {0}
+        return expected
