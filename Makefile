@@ -30,7 +30,7 @@ PYTEST := PYTHONSAFEPATH=1 $(BIN)/pytest --override-ini pythonpath=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check e2e interop bench bench-quick hostile coverage lock clean
+.PHONY: help demo test check e2e interop bench bench-quick hostile soak coverage lock clean
 
 help: ## this list
 	@echo 'make TARGET, where TARGET is one of'
@@ -84,6 +84,9 @@ coverage: $(VENV)/dev.stamp $(VENV)/project.stamp ## lines and branches of the c
 
 hostile: $(VENV)/dev.stamp $(VENV)/project.stamp ## what hostile XML costs: each document answered in 100 ms, memory, the waits of others
 	@PYTHONSAFEPATH=1 $(BIN)/python -W ignore::DeprecationWarning -m benchmarks.hostile_xml $(ARGS)
+
+soak: $(VENV)/dev.stamp $(VENV)/project.stamp ## ten minutes of mixed traffic and failures; ARGS="--minutes 1" for a short one
+	@PYTHONSAFEPATH=1 $(BIN)/python -W ignore::DeprecationWarning -m benchmarks.soak $(ARGS)
 
 UV := $(BIN)/uv --quiet pip compile --no-config --universal --python-version 3.11 --generate-hashes \
 	--upgrade --custom-compile-command 'make lock'

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import socket
 import struct
 from collections.abc import Callable
@@ -161,7 +162,7 @@ class ClientConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._is_full = False
         if self.party is not None:
-            self.deadline = NEVER
+            self._renew_deadline()
             self.party.resume()
         elif self._lingers:
             self._linger_on()
@@ -172,7 +173,11 @@ class ClientConnection(asyncio.Protocol):
     def expire(self) -> None:
         """Too slow: with a head, a body, reading an answer, or the next request."""
         left = self.transport.get_write_buffer_size()
-        if self._lingers and 0 < left < self._unread:
+        # Not being read is no fault of the client's, but nobody else would notice that it has left.
+        if self._is_paused and self._head is not None and not self._is_full:
+            if self._has_left():
+                self.abort()
+        elif self._lingers and 0 < left < self._unread:
             self._linger_on()  # slow, but reading
         elif not left and (self._head is None or self._lingers):
             self.deadline = NEVER
@@ -190,8 +195,8 @@ class ClientConnection(asyncio.Protocol):
     def stream_to(self, sink: Sink) -> None:
         """Let the body of the current request flow into a sink."""
         self._sink = sink
-        self.deadline = min(self._watch.now + CLIENT_IDLE_SECONDS, self._body_ends_at)
         self.resume_reading()
+        self._renew_deadline()
         if self._buffer:
             data, self._buffer = self._buffer, b""
             self._feed(data)
@@ -259,19 +264,41 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_reading(self) -> None:
         """Whoever takes the body has enough for now; the client is not to blame for the pause."""
-        self.deadline = NEVER
         self._stop_reading()
 
     def _stop_reading(self) -> None:
         if not self._is_paused and not self.is_lost:
             self._is_paused = True
             self.transport.pause_reading()
+        if self._head is not None:
+            self._renew_deadline()
+
+    def _renew_deadline(self) -> None:
+        """During an exchange: only whoever has the word can be too slow with it."""
+        if self._is_paused and not self._is_full:
+            self.deadline = self._watch.now  # for `expire` to look after the client, once a tick
+        elif self._sink is not None or self._is_full:
+            self.deadline = min(self._watch.now + CLIENT_IDLE_SECONDS, self._body_ends_at)
+        else:
+            self.deadline = NEVER
+
+    def _has_left(self) -> bool:
+        """
+        Whether the client has ended or reset a connection that is not being read.
+
+        An end behind more bytes than the kernel takes has not arrived, and cannot be seen.
+        """
+        if self.is_lost:
+            return True
+        poll = select.poll()
+        poll.register(self.transport.get_extra_info("socket").fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def resume_reading(self) -> None:
         if self._is_paused and not self.is_lost:
             self._is_paused = False
-            if self._sink is not None:
-                self.deadline = min(self._watch.now + CLIENT_IDLE_SECONDS, self._body_ends_at)
+            if self._head is not None:
+                self._renew_deadline()
             self.transport.resume_reading()
 
     def release(self) -> bytes:
@@ -315,7 +342,7 @@ class ClientConnection(asyncio.Protocol):
         self._body = body_reader(head.body) if head.body else None
         self._body_ends_at = NEVER
         self._sink = None
-        self.deadline = NEVER
+        self._renew_deadline()
         self._handler.handle(head, self)
         return True
 
@@ -346,12 +373,12 @@ class ClientConnection(asyncio.Protocol):
         except RequestMalformed as error:
             self._break(error)
             return
-        self.deadline = min(self._watch.now + CLIENT_IDLE_SECONDS, self._body_ends_at)
+        self._renew_deadline()
         if pieces:
             sink.content(pieces)
         if body.complete and self._sink is sink:
             self._body = self._sink = None
-            self.deadline = NEVER
+            self._renew_deadline()
             self._buffer = body.rest
             sink.ended()
 
