@@ -121,10 +121,10 @@ async def test_http_32_nothing_starts_that_asks_itself(tmp_path: Path) -> None:
 async def test_http_32_a_session_goes_round_once(tmp_path: Path, log: Log) -> None:
     """An application that is this very listener under another name: our cookies do not come back to us."""
     port = free_port()
-    async with protecting(f"http://localhost:{port}", tmp_path, listen=f"127.0.0.1:{port}") as passproxy:
-        async with Raw(passproxy.address) as raw:
-            assert (await raw.ask(get("/", cookie=passproxy.cookie()))).status == 401
-            assert (await raw.ask(get("/.passproxy/health"))).status == 200
+    round_about = protecting(f"http://localhost:{port}", tmp_path, listen=f"127.0.0.1:{port}")
+    async with round_about as passproxy, Raw(passproxy.address) as raw:
+        assert (await raw.ask(get("/", cookie=passproxy.cookie()))).status == 401
+        assert (await raw.ask(get("/.passproxy/health"))).status == 200
     assert log.one("request.refused")["status"] == 401
 
 
