@@ -148,7 +148,7 @@ async def test_dos_04_who_reads_slowly_holds_up_nobody_and_who_stops_is_dropped(
         return None
 
     upstream.script = flood
-    monkeypatch.setattr(connection, "CLIENT_IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(connection, "CLIENT_IDLE_SECONDS", 0.3)
     async with Raw(passproxy.address, small=True) as raw:
         await raw.send(get("/big", cookie=passproxy.cookie()))
         await raw.head()

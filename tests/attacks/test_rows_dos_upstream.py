@@ -57,7 +57,7 @@ async def test_dos_10_uploads_wait_for_an_application_that_does_not_read(
         nonlocal taken
         loop = asyncio.get_running_loop()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.6):
+            async with asyncio.timeout(0.4):
                 await loop.sock_sendall(raw.sock, head)
                 while True:
                     await loop.sock_sendall(raw.sock, bytes(256 * 1024))
@@ -80,7 +80,7 @@ async def test_dos_10_uploads_wait_for_an_application_that_does_not_read(
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an application may take to be reached, to answer, and between two pieces."""
-    monkeypatch.setattr(app, "_limits", lambda settings: Limits(0.4, 0.4, 0.4))
+    monkeypatch.setattr(app, "_limits", lambda settings: Limits(0.3, 0.3, 0.3))
 
 
 async def test_dos_11_an_application_that_nobody_can_reach(
@@ -143,10 +143,10 @@ async def test_dos_11_those_who_wait_for_one_page_hold_up_no_other(upstream: Ups
         await ok(seen, line)
 
     upstream.script = script
-    async with many(passproxy, 150) as waiting:
+    async with many(passproxy, 110) as waiting:
         for raw in waiting:
             await raw.send(get("/slow", cookie=passproxy.cookie()))
-        await eventually(lambda: len(upstream.requests) == 150, "all of them wait")
+        await eventually(lambda: len(upstream.requests) == 110, "all of them wait")
         await is_served(passproxy)
         proceed.set()
         for raw in waiting:
