@@ -131,7 +131,7 @@ async def test_dos_03_beyond_the_limit_the_answer_is_to_come_back(
 
 
 async def test_dos_04_who_reads_slowly_holds_up_nobody_and_who_stops_is_dropped(
-    upstream: Upstream, passproxy: PassProxy, monkeypatch: pytest.MonkeyPatch, ticking: None
+    ticking: None, upstream: Upstream, passproxy: PassProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent = 0
 

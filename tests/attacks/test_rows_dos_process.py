@@ -25,7 +25,7 @@ from tests.fakes import gateway
 from tests.fakes.commands import free_port, running, wait_for
 from tests.fakes.gateway import HOST, NO_IDP, PassProxy, alive, eventually, get, protecting, request
 from tests.fakes.log import Log
-from tests.fakes.raw import Raw
+from tests.fakes.raw import Cut, Raw
 from tests.fakes.upstream import Line, Seen, Upstream, ok
 from tests.fakes.websocket import accepting, handshake
 
@@ -44,8 +44,12 @@ async def serving(folder: Path, upstream: Upstream, port: int) -> AsyncIterator[
         yield process, gateway._running(f"127.0.0.1:{port}", settings, asyncio.Event())
 
 
-async def test_dos_22_a_crash_costs_no_session(tmp_path: Path, upstream: Upstream) -> None:
-    """What a supervisor starts again, in the same folder, knows everybody who was signed in."""
+async def script(seen: Seen, line: Line) -> None:
+    await (accepting(seen, line) if seen.target == b"/socket" else ok(seen, line))
+
+
+async def test_dos_22_dos_03_and_dos_20_a_crash_a_crowd_and_a_stop(tmp_path: Path, upstream: Upstream) -> None:
+    """What is started again after a crash knows everybody; it outlives a crowd, and a stop under load ends with 0."""
     port = free_port()
     async with serving(tmp_path, upstream, port) as (process, passproxy):
         cookie = passproxy.cookie()
@@ -54,10 +58,54 @@ async def test_dos_22_a_crash_costs_no_session(tmp_path: Path, upstream: Upstrea
         process.send_signal(signal.SIGSEGV)
         # A failure to systemd, which `Restart=on-failure` is about.
         assert await asyncio.to_thread(process.wait, 30) == -signal.SIGSEGV
-    async with serving(tmp_path, upstream, port) as (process, passproxy), Raw(passproxy.address) as raw:
-        assert (await raw.ask(get("/after", cookie=cookie))).body == b"/after"
-        assert (await raw.ask(get("/after"))).status == 401
-    assert [seen.target for seen in upstream.requests] == [b"/before", b"/after"]
+    async with serving(tmp_path, upstream, port) as (process, passproxy):
+        async with Raw(passproxy.address) as raw:
+            assert (await raw.ask(get("/after", cookie=cookie))).body == b"/after"
+            assert (await raw.ask(get("/after"))).status == 401
+        assert [seen.target for seen in upstream.requests] == [b"/before", b"/after"]
+        await outlives_a_crowd(process, passproxy)
+        upstream.script = script
+        await ends_under_load(process, passproxy, upstream)
+
+
+async def outlives_a_crowd(process: Any, passproxy: PassProxy) -> None:
+    """More connections than there are descriptors; when they are gone all is well again."""
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (40, 40))
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(80):
+            raw = await stack.enter_async_context(Raw(passproxy.address))
+            await raw.send(b"GET")
+        assert process.poll() is None
+
+    async def is_served() -> bool:
+        with contextlib.suppress(Cut, ConnectionError):
+            async with Raw(passproxy.address) as raw:
+                return (await raw.ask(get("/", cookie=passproxy.cookie()))).status == 200
+        return False
+
+    for _ in range(50):
+        if await is_served():
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("it was not served again")
+
+
+async def ends_under_load(process: Any, passproxy: PassProxy, upstream: Upstream) -> None:
+    async with Raw(passproxy.address) as tunnel, Raw(passproxy.address) as upload:
+        await tunnel.send(handshake(cookie=passproxy.cookie()))
+        assert b" 101 " in await tunnel.head()
+        await upload.send(request("PUT", "/up", "Content-Length: 6", cookie=passproxy.cookie(), body=b"abc"))
+        await eventually(lambda: upstream.requests[-1].target == b"/up", "the upload is under way")
+        process.send_signal(signal.SIGTERM)
+        assert await tunnel.take(5) == b"hello"
+        assert await tunnel.is_closed()
+        with pytest.raises(ConnectionRefusedError):
+            async with Raw(passproxy.address):
+                pass
+        await upload.send(b"def")
+        assert (await upload.answer()).status == 200
+    assert await asyncio.to_thread(process.wait, 30) == 0
+    assert upstream.requests[-1].body == b"abcdef"
 
 
 async def test_dos_22_a_crash_of_the_xml_library_costs_one_login(tmp_path: Path) -> None:
@@ -73,50 +121,6 @@ async def test_dos_22_a_crash_of_the_xml_library_costs_one_login(tmp_path: Path)
             await site.signed_in()
         await site.signed_in()
         assert verifier.process_id not in (None, crashed)
-
-
-async def test_dos_03_and_20_descriptors_that_run_out_and_a_stop_under_load(tmp_path: Path, upstream: Upstream) -> None:
-    """More connections than there are descriptors; when they are gone all is well again, and a stop ends with 0."""
-
-    async def script(seen: Seen, line: Line) -> None:
-        await (accepting(seen, line) if seen.target == b"/socket" else ok(seen, line))
-
-    upstream.script = script
-    async with serving(tmp_path, upstream, free_port()) as (process, passproxy):
-        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (40, 40))
-        async with contextlib.AsyncExitStack() as stack:
-            for _ in range(80):
-                raw = await stack.enter_async_context(Raw(passproxy.address))
-                await raw.send(b"GET")
-            assert process.poll() is None
-
-        async def is_served() -> bool:
-            with contextlib.suppress(Exception):
-                async with Raw(passproxy.address) as raw:
-                    return (await raw.ask(get("/", cookie=passproxy.cookie()))).status == 200
-            return False
-
-        for _ in range(50):
-            if await is_served():
-                break
-            await asyncio.sleep(0.02)
-        else:
-            pytest.fail("it was not served again")
-        async with Raw(passproxy.address) as tunnel, Raw(passproxy.address) as upload:
-            await tunnel.send(handshake(cookie=passproxy.cookie()))
-            assert b" 101 " in await tunnel.head()
-            await upload.send(request("PUT", "/up", "Content-Length: 6", cookie=passproxy.cookie(), body=b"abc"))
-            await eventually(lambda: upstream.requests[-1].target == b"/up", "the upload is under way")
-            process.send_signal(signal.SIGTERM)
-            assert await tunnel.take(5) == b"hello"
-            assert await tunnel.is_closed()
-            with pytest.raises(ConnectionRefusedError):
-                async with Raw(passproxy.address):
-                    pass
-            await upload.send(b"def")
-            assert (await upload.answer()).status == 200
-        assert await asyncio.to_thread(process.wait, 30) == 0
-    assert upstream.requests[-1].body == b"abcdef"
 
 
 def descriptors() -> int:
