@@ -5,20 +5,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 import uvloop
 
 from passproxy.web import watch
-from tests.attacks.rows import covered_by, explained, rows
+from tests.attacks.rows import WIRE, covered_by, explained, rows, wire_kind
 from tests.fakes.gateway import PassProxy, protecting
 from tests.fakes.log import Log
+from tests.fakes.raw import Raw
 from tests.fakes.upstream import Upstream
 
 #: For one test. None needs more than a few seconds.
 LIMIT_SECONDS = 60.0
+
+#: How often a test sent bytes to the real socket: a property of its report.
+RAW_BYTES = "raw bytes"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -28,6 +33,17 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> d
         return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
     is_edge = item.path.parent.name in ("attacks", "flows", "web")
     return {"loop": uvloop.new_event_loop if is_edge else asyncio.new_event_loop}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """The report says whether raw bytes were sent, also when it comes from another process."""
+    before = Raw.sent
+    try:
+        return (yield)
+    finally:
+        if Raw.sent > before:
+            item.user_properties.append((RAW_BYTES, Raw.sent - before))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -44,6 +60,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.line(
         f"{len(left_out)} left out, {len(left_out & reasons.keys())} of them explained in docs/security.md"
     )
+    raw = [report.nodeid for report in terminalreporter.stats["passed"] if RAW_BYTES in dict(report.user_properties)]
+    counts = Counter(kind for kind in map(wire_kind, raw) if kind)
+    told = ", ".join(f"{counts[kind]} of {name}" for kind, (name, _) in WIRE.items())
+    terminalreporter.line(f"{counts.total()} raw-byte cases sent to the real socket: {told}")
     for row in sorted(left_out) if len(left_out) < 40 else ():
         terminalreporter.line(f"  {row} {all_rows[row]}: {reasons.get(row, 'no test of it passed in this run')}")
 

@@ -15,7 +15,8 @@ ROWS_FILE = Path(__file__).with_name("rows.txt")
 SECURITY = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 
 _ID = re.compile(
-    r"(?<![A-Za-z0-9])(SAML|SEM|XML|SLO|OIDC|JWT|CK|LF|XSS|LOG|INFO|SSRF|CLK)[-_](\d{2})(?!\d)", re.IGNORECASE
+    r"(?<![A-Za-z0-9])(SAML|SEM|XML|SLO|OIDC|JWT|CK|HDR|PATH|HTTP|WS|LF|XSS|LOG|INFO|DOS|SSRF|CLK)[-_](\d{2})(?!\d)",
+    re.IGNORECASE,
 )
 
 
@@ -32,6 +33,24 @@ def rows() -> dict[str, str]:
 def covered_by(node_ids: Iterable[str]) -> set[str]:
     """The rows of these tests."""
     return {row for node_id in node_ids if "tests/attacks/" in node_id for row in ids_in(node_id.partition("::")[2])}
+
+
+#: Kinds of rows whose cases are bytes on a connection, and the files in which some have no ID of their own.
+WIRE = {
+    "HTTP": ("requests and answers", "test_smuggling.py"),
+    "WS": ("WebSockets", "test_websocket.py"),
+    "PATH": ("paths", "test_paths.py"),
+    "HDR": ("identity headers", "test_spoofed_headers.py"),
+}
+
+
+def wire_kind(node_id: str) -> str | None:
+    """Which of these kinds a test of the attacks belongs to."""
+    path, _, name = node_id.partition("::")
+    if "tests/attacks/" not in path:
+        return None
+    kinds = {row.partition("-")[0] for row in ids_in(name)}
+    return next((kind for kind, (_, file) in WIRE.items() if kind in kinds or path.endswith(f"/{file}")), None)
 
 
 def explained() -> dict[str, str]:

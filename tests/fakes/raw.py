@@ -67,6 +67,9 @@ class Raw:
         small: with a tiny receive buffer, for a reader that is slower than the writer.
     """
 
+    #: Pieces sent over all connections of this process.
+    sent = 0
+
     def __init__(self, address: str, *, small: bool = False) -> None:
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
@@ -91,6 +94,7 @@ class Raw:
 
     async def send(self, data: bytes) -> None:
         """All of it; a connection that was closed meanwhile is no error here."""
+        Raw.sent += 1
         with contextlib.suppress(ConnectionError):
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await asyncio.get_running_loop().sock_sendall(self.sock, data)
