@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -42,6 +43,9 @@ AFTERMATH_SECONDS = 1.0
 
 #: A request may meet the closing of its connection when PassProxy stops: those that begin shortly before.
 _ON_ITS_WAY_SECONDS = 1.0
+
+
+_SHOWN_VIOLATIONS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,8 @@ class Ledger:
     def violation(self, job: Job | None, what: str) -> None:
         about = "" if job is None else f"{job.kind} {job.number} ({job.fault or job.leaves or 'nothing special'}): "
         self.violations.append(about + what)
+        if len(self.violations) <= _SHOWN_VIOLATIONS:
+            print(f"soak: {self.violations[-1]}", file=sys.stderr, flush=True)
 
     def count(self, job: Job, what: str, by: int = 1) -> None:
         self.counts[job.kind, what] += by
