@@ -182,7 +182,8 @@ class Ledger:
         """How it may end, between these times; 0 is a cut."""
         expected = OUTCOMES[job.fault] if job.fault else {101 if job.kind == "socket" else 200}
         if any(begun < end and start < over + AFTERMATH_SECONDS for begun, over in self.restarts):
-            expected = expected | {502}
+            # A connection that is idle for the application may hold the end of an answer, which is lost then.
+            expected = expected | {0, 502}
         # What is under way is finished, but sockets have no end that could be waited for.
         if end > self.stopped_at and (job.kind == "socket" or start > self.stopped_at - _ON_ITS_WAY_SECONDS):
             expected = expected | {0}
