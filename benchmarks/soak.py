@@ -48,8 +48,6 @@ _GROWTH_SHARE, _GROWTH_MEBIBYTES = 0.1, 4.0
 #: Of traffic before PassProxy is told to stop, and for it to finish what is under way then.
 _BEFORE_STOP_SECONDS, _STOP_SECONDS = 5.0, 35.0
 
-_SHOWN_VIOLATIONS = 20
-
 _CONFIGURATION = """\
 domain: {host}
 listen: 127.0.0.1:{port}
@@ -163,7 +161,8 @@ class Soak:
                         await self._stop(proxy, workers)
                     else:
                         self._ledger.violation(None, "PassProxy has ended by itself")
-                self._ledger.violations.extend(proxy.last_words())
+                for words in proxy.last_words():
+                    self._ledger.violation(None, words)
                 if after > before:
                     self._ledger.violation(None, f"{after - before} descriptors stayed open")
                 for line in (*_table(self._ledger), *self._resources(proxy.sizes or [size], size, before, after)):
@@ -262,8 +261,6 @@ def main() -> int:
     except Failed as error:
         print(f"soak: {error}", file=sys.stderr)
         return 1
-    for violation in violations[:_SHOWN_VIOLATIONS]:
-        print(f"soak: {violation}", file=sys.stderr)
     print(f"{len(violations)} violations.")
     return int(bool(violations))
 
