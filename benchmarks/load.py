@@ -25,9 +25,20 @@ class Figures:
     p99: float
 
 
-def load(proxy: Pinned, target: str, fields: Mapping[str, str], *, seconds: int, core: int, body_bytes: int) -> Figures:
+def load(
+    proxy: Pinned,
+    target: str,
+    fields: Mapping[str, str],
+    *,
+    seconds: int,
+    core: int,
+    body_bytes: int,
+    lenient: bool = False,
+) -> Figures:
     """
     Ask one proxy for the same thing over and over, from another core.
+
+    With `lenient`, one answer of a thousand may fail: Apache loses some when connections are closed by both sides.
 
     Raises:
         Failed: not every answer was one with the upstream's body.
@@ -46,6 +57,6 @@ def load(proxy: Pinned, target: str, fields: Mapping[str, str], *, seconds: int,
         raise Failed(f"wrk: {done.stderr or done.stdout}")
     requests, microseconds, received, errors, p50, p99 = map(int, figures)
     # wrk takes a redirect for a good answer, but none has a body of this size.
-    if not requests or errors or received < requests * body_bytes:
+    if not requests or errors > (requests // 1000 if lenient else 0) or received < (requests - errors) * body_bytes:
         raise Failed(f"{target}: {errors} errors, {received} bytes in {requests} answers")
     return Figures(spent * 1e6 / requests, requests * 1e6 / microseconds, p50, p99)

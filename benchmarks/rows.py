@@ -62,7 +62,13 @@ class Row:
             return None
         target = f"{self.prefix}/d/abc?x=1"
         asked = fields(self.session_cookie)
-        return load(self.proxy, target, asked, seconds=seconds, core=core, body_bytes=len(BODY))
+        try:
+            # What is ours has to answer every time.
+            lenient = not self.name.startswith("PassProxy")
+            size = len(BODY)
+            return load(self.proxy, target, asked, seconds=seconds, core=core, body_bytes=size, lenient=lenient)
+        except Failed as error:
+            raise Failed(f"{self.name}: {error}") from None
 
 
 def cores() -> list[int]:
