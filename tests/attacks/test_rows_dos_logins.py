@@ -110,7 +110,8 @@ async def test_dos_07_verification_that_hangs_is_nobody_elses_and_has_an_end(sam
         answers = await asyncio.gather(*hung)
     finally:
         verifier._time_limit_seconds = limit
-    assert answers[0].status >= 400
+    # Which of the five came first is not ours to say; that one was lost with the process.
+    assert max(answer.status for answer in answers) >= 400
     assert verifier.process_id != stuck
     await saml.signed_in()
 
