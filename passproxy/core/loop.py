@@ -7,6 +7,7 @@ when a login finishes; a login that starts while it is there is a strike. Knows 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Final
 
@@ -39,8 +40,11 @@ class Strikes:
 
 def finished(ring: KeyRing, value: bytes | None, now: float) -> str:
     """The counter after a login; `value` is what the browser brought."""
-    before = None if value is None else _read(ring, value, now)
-    return _enclosed(ring, Strikes(0 if before is None else before.count, int(now)))
+    count = 0
+    if value is not None:
+        with contextlib.suppress(TokenInvalid):
+            count = _read(ring, value, now).count
+    return _enclosed(ring, Strikes(count, int(now)))
 
 
 def started(ring: KeyRing, value: bytes | None, rejected: str | None, now: float) -> str | None:
@@ -54,11 +58,12 @@ def started(ring: KeyRing, value: bytes | None, rejected: str | None, now: float
     """
     if value is None:
         return None
-    before = _read(ring, value, now)
-    if before is None:
+    try:
+        before = _read(ring, value, now)
+    except TokenInvalid as error:
         # The browser keeps the counter for a minute, so somebody with other keys has set both just now.
-        if rejected == KEY_UNKNOWN and _is_foreign(ring, value):
-            raise LoopByKeys("neither the session nor the counter is by a key of this instance")
+        if rejected == error.detail == KEY_UNKNOWN:
+            raise LoopByKeys("neither the session nor the counter is by a key of this instance") from None
         return None
     if before.count + 1 >= STRIKE_LIMIT:
         cause = _CAUSES.get(rejected, LoginLoop)
@@ -70,17 +75,12 @@ def _enclosed(ring: KeyRing, strikes: Strikes) -> str:
     return ring.enclose(Purpose.LOOP, b"%d %d" % (strikes.count, strikes.finished_at))
 
 
-def _read(ring: KeyRing, value: bytes, now: float) -> Strikes | None:
+def _read(ring: KeyRing, value: bytes, now: float) -> Strikes:
+    """Raises `TokenInvalid` for what is no counter, or not one of the last minute."""
     try:
         count, finished_at = map(int, ring.disclose(Purpose.LOOP, value).split())
-    except (TokenInvalid, ValueError):
-        return None
-    return Strikes(count, finished_at) if abs(now - finished_at) <= LOOP_SECONDS else None
-
-
-def _is_foreign(ring: KeyRing, value: bytes) -> bool:
-    try:
-        ring.disclose(Purpose.LOOP, value)
-    except TokenInvalid as error:
-        return error.detail == KEY_UNKNOWN
-    return False
+    except ValueError:
+        raise TokenInvalid("not a counter") from None
+    if abs(now - finished_at) > LOOP_SECONDS:
+        raise TokenInvalid("not of the last minute")
+    return Strikes(count, finished_at)

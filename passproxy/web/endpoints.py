@@ -9,7 +9,7 @@ logout.py; what only publishes is here.
 from __future__ import annotations
 
 from passproxy.core.cookies import CookieNames, Crumbs
-from passproxy.core.errors import EndpointUnknown, LoginLoop, LoginRequired, PassProxyError
+from passproxy.core.errors import EndpointUnknown, LoginRequired, PassProxyError
 from passproxy.core.http1 import RequestHead
 from passproxy.core.urls import Origin
 from passproxy.idp.login import Logins
@@ -87,17 +87,13 @@ class Endpoints:
         """Expires the cookies of a session that came along and is none."""
         return self.cookies.expire(self._names.crumbs(head.noted.get(b"cookie", [])))
 
-    def after_error(self, asked: Asked, error: PassProxyError) -> tuple[Field, ...]:
-        """What an error that an endpoint raised does besides being shown."""
-        return self._login.after_error(asked, error)
+    def after_error(self, error: PassProxyError, asked: Asked | None = None) -> tuple[Field, ...]:
+        """What an error that an endpoint raised, or without one `start`, does besides being shown."""
+        return self._login.after_error(error, asked)
 
     def retry_url(self, asked: Asked) -> str | None:
         """Where "try again" leads from an error of an endpoint, if it knows."""
         return self._login.landing(asked) if asked.endpoint == "login" else None
-
-    def after_start_error(self, error: PassProxyError) -> tuple[Field, ...]:
-        """Likewise for one that `start` raised."""
-        return self._login.after_loop() if isinstance(error, LoginLoop) else ()
 
     def _published(self, asked: Asked) -> Response:
         if asked.endpoint == "health":

@@ -211,7 +211,7 @@ class Gateway:
             response = await self._parts.endpoints.serve(asked)
         except PassProxyError as error:
             endpoints = self._parts.endpoints
-            retry_url, fields = endpoints.retry_url(asked), endpoints.after_error(asked, error)
+            retry_url, fields = endpoints.retry_url(asked), endpoints.after_error(error, asked)
             self._respond(error, asked.head, client, rejected, retry_url=retry_url, fields=fields)
         except Exception as error:
             self._unexpected(error, asked.head, client)
@@ -222,14 +222,12 @@ class Gateway:
         try:
             response = await self._parts.endpoints.start(decision.return_to, decision.crumbs, decision.rejected, now)
         except PassProxyError as error:
-            fields = self._parts.endpoints.after_start_error(error)
+            fields = self._parts.endpoints.after_error(error)
             self._respond(error, head, client, decision.rejected, retry_url=decision.return_to, fields=fields)
         except Exception as error:
             self._unexpected(error, head, client)
         else:
             self._rejected(head, client, decision.rejected)
-            if decision.rejected is not None:
-                response = response.with_fields(self._parts.endpoints.without_session(head))
             client.respond(response)
 
     def _rescue(self, head: RequestHead, client: ClientConnection, decision: Rescue, now: float) -> None:

@@ -69,8 +69,9 @@ class LoginEndpoints:
             IdpUnavailable: the provider has never been reached.
         """
         counter = loop.started(self._logins.ring, crumbs.more.get(self._names.loop.encode()), rejected, now)
-        response = await self._sent(return_target, crumbs, now)
-        return response if counter is None else response.with_fields((self._counting(counter),))
+        counting = [] if counter is None else [self._counting(counter)]
+        expired = [] if rejected is None else self._cookies.expire(crumbs)
+        return (await self._sent(return_target, crumbs, now)).with_fields((*counting, *expired))
 
     def ask_for_fragment(self, return_target: str) -> Response:
         """To a page that sees the whole address: what is behind "#" is not sent to servers, but follows a redirect."""
@@ -139,14 +140,18 @@ class LoginEndpoints:
         if not asked.is_from_a_window:
             # Pictures on a hostile page would fill the jar with logins that nobody sees.
             raise LoginRequired("a login that no window asked for")
-        response = await self.start(target, asked.crumbs, asked.rejected, asked.now)
-        return response if asked.rejected is None else response.with_fields(self._cookies.expire(asked.crumbs))
+        return await self.start(target, asked.crumbs, asked.rejected, asked.now)
 
-    def after_error(self, asked: Asked, error: PassProxyError) -> tuple[Field, ...]:
-        """What an error of these endpoints does besides being shown."""
+    def after_error(self, error: PassProxyError, asked: Asked | None) -> tuple[Field, ...]:
+        """What an error does besides being shown; without `asked` it is one of `start`."""
         if isinstance(error, LoginLoop):
-            return self.after_loop()
-        if asked.endpoint != self._logins.provider.callback_path or not isinstance(error, (LoginError, AccessDenied)):
+            # Whoever has read the page may try again from the beginning.
+            return (self._expired(self._names.loop),)
+        if (
+            asked is None
+            or asked.endpoint != self._logins.provider.callback_path
+            or not isinstance(error, (LoginError, AccessDenied))
+        ):
             return ()
         # A login that was refused is over: its cookie goes, unless the same answer may be tried again.
         expired = tuple(map(self._expired, self._logins.cookies_over(asked.crumbs.logins)))
@@ -155,10 +160,6 @@ class LoginEndpoints:
         login_id = self._logins.login_id(Callback(self._wanted(asked)))
         query = {"code": error.code} | ({"login": login_id} if is_login_id(login_id) else {})
         return (*expired, ("Refresh", f"0; url={_RESUME}?{urlencode(query)}"))
-
-    def after_loop(self) -> tuple[Field, ...]:
-        """Whoever has read the page may try again from the beginning."""
-        return (self._expired(self._names.loop),)
 
     async def _sent(self, return_target: str, crumbs: Crumbs, now: float) -> Response:
         started = await self._logins.start(return_target, crumbs.logins, now)

@@ -7,50 +7,20 @@ It is an ordinary login, or none: it ends on this site, and asks the provider fo
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 
 from passproxy.demo.idp import DemoIdentityProvider
-from tests.fakes.browser import Browser, Page
-from tests.fakes.gateway import ORIGIN, PassProxy, demo_idp, oidc_at, protecting, saml_at
+from tests.fakes.browser import Browser
+from tests.fakes.gateway import ORIGIN
 from tests.fakes.log import Log
 from tests.fakes.upstream import Upstream
+from tests.flows.both import *  # noqa: F403 - fixtures, which pytest finds by their names
+from tests.flows.both import signed_in
 
 LOGIN = f"{ORIGIN}/.passproxy/login"
-
-
-@pytest.fixture
-async def idp() -> AsyncIterator[DemoIdentityProvider]:
-    async with demo_idp() as running:
-        yield running
-
-
-@pytest.fixture(params=[oidc_at, saml_at], ids=["oidc", "saml"])
-def provider(request: pytest.FixtureRequest, idp: DemoIdentityProvider) -> dict[str, Any]:
-    return request.param(idp)
-
-
-@pytest.fixture
-async def passproxy(provider: dict[str, Any], upstream: Upstream, tmp_path: Path) -> AsyncIterator[PassProxy]:
-    async with protecting(upstream.url, tmp_path, **provider) as running:
-        yield running
-
-
-@pytest.fixture
-async def browser(passproxy: PassProxy) -> AsyncIterator[Browser]:
-    async with Browser(passproxy.front) as running:
-        yield running
-
-
-async def signed_in(browser: Browser, url: str = f"{ORIGIN}/", user: str = "alice") -> Page:
-    """The provider may remember who this is, and ask nothing."""
-    page = await browser.open(url)
-    asks = any(form.has("password") for form in page.forms)
-    return await browser.sign_in(page, user, user) if asks else page
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def as_new(site: AcsSite) -> None:
 #: What nobody outside needs to know: what we are made of, where it lies, and what is behind us.
 TELLING = re.compile(
     rb"python|aiohttp|uvloop|lxml|libxml|xmlsec|onelogin|authlib|jinja|pydantic|cryptography|traceback|exception"
-    rb"|site-packages|\.py\b|/work/|/usr/|/tmp/|/home/|errno|127\.0\.0\.1|0x[0-9a-f]{6}|\bfile \"",
+    rb"|site-packages|\.py\b|/opt/|/usr/|/tmp/|/home/|errno|127\.0\.0\.1|0x[0-9a-f]{6}|\bfile \"",
     re.IGNORECASE,
 )
 VERSIONS = {product.__version__, *map(version, ("aiohttp", "lxml", "xmlsec", "Jinja2", "uvloop", "cryptography"))}
@@ -100,7 +100,7 @@ async def test_no_error_tells_what_we_are_made_of(site: AcsSite, html: bool) -> 
 @pytest.mark.parametrize(
     ("script", "status"),
     [
-        (answering(b"HTTP/1.1 nonsense /work/app.py line 3\r\n\r\n"), 502),
+        (answering(b"HTTP/1.1 nonsense /opt/app/app.py line 3\r\n\r\n"), 502),
         (answering(b"", resets=True), 502),
         (answering(b"HTTP/1.1 200 OK\r\nContent-Length: 1, 2\r\nServer: python\r\n\r\n"), 502),
         (hang, 504),
@@ -128,7 +128,7 @@ async def test_info_01_a_fault_of_our_own_is_no_different(
     site: AcsSite, caplog: pytest.LogCaptureFixture, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fails(*_: object) -> None:
-        raise RuntimeError("/work/secret.py: password=hunter2")
+        raise RuntimeError("/opt/app/secret.py: password=hunter2")
 
     monkeypatch.setattr(LoginEndpoints, "login", fails)
     answer = await site.asked(navigation("/.passproxy/login"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -16,11 +15,13 @@ from passproxy.core.loop import STRIKE_LIMIT
 from passproxy.demo.idp import DemoIdentityProvider
 from tests.fakes.browser import Browser, Page
 from tests.fakes.cookie_jar import Context
-from tests.fakes.gateway import ORIGIN, PassProxy, demo_idp, navigation, oidc_at, protecting, saml_at
+from tests.fakes.gateway import ORIGIN, PassProxy, navigation, protecting
 from tests.fakes.html_forms import Field, Form
 from tests.fakes.log import Log
 from tests.fakes.raw import Raw
 from tests.fakes.upstream import Upstream
+from tests.flows.both import *  # noqa: F403 - fixtures, which pytest finds by their names
+from tests.flows.both import signed_in
 
 SESSION = "__Host-passproxy"
 LOGIN = f"{ORIGIN}/.passproxy/login"
@@ -28,36 +29,6 @@ EDITOR = f"{ORIGIN}/edit?id=4"
 FIELDS = (("title", "Käse & <Brot>"), ("text", 'two\r\nlines "quoted"'), ("empty", ""))
 #: What a real browser says of itself when a person follows a link.
 SURELY_A_BROWSER = ("Sec-Fetch-Site: none", "Accept-Language: en", "User-Agent: Mozilla/5.0 (X11)")
-
-
-@pytest.fixture
-async def idp() -> AsyncIterator[DemoIdentityProvider]:
-    async with demo_idp() as running:
-        yield running
-
-
-@pytest.fixture(params=[oidc_at, saml_at], ids=["oidc", "saml"])
-def provider(request: pytest.FixtureRequest, idp: DemoIdentityProvider) -> dict[str, Any]:
-    return request.param(idp)
-
-
-@pytest.fixture
-async def passproxy(provider: dict[str, Any], upstream: Upstream, tmp_path: Path) -> AsyncIterator[PassProxy]:
-    async with protecting(upstream.url, tmp_path, **provider) as running:
-        yield running
-
-
-@pytest.fixture
-async def browser(passproxy: PassProxy) -> AsyncIterator[Browser]:
-    async with Browser(passproxy.front) as running:
-        yield running
-
-
-async def signed_in(browser: Browser, url: str = f"{ORIGIN}/", user: str = "alice") -> Page:
-    """The provider may remember who this is, and ask nothing."""
-    page = await browser.open(url)
-    asks = any(form.has("password") for form in page.forms)
-    return await browser.sign_in(page, user, user) if asks else page
 
 
 def lose(browser: Browser, *names: str) -> None:
