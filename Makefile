@@ -30,7 +30,7 @@ PYTEST := PYTHONSAFEPATH=1 $(BIN)/pytest --override-ini pythonpath=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check e2e interop bench bench-quick hostile soak coverage lock clean
+.PHONY: help demo test check e2e interop bench bench-quick parts hostile soak coverage lock clean
 
 help: ## this list
 	@echo 'make TARGET, where TARGET is one of'
@@ -74,6 +74,9 @@ bench: $(VENV)/dev.stamp $(VENV)/project.stamp ## PassProxy beside its peers, in
 	$(call apt_file,/usr/lib/apache2/modules/mod_auth_openidc.so,libapache2-mod-auth-openidc)
 	$(call apt_file,/usr/lib/apache2/modules/mod_auth_mellon.so,libapache2-mod-auth-mellon)
 	@PYTHONSAFEPATH=1 $(BIN)/python -m benchmarks.full $(ARGS)
+
+parts: $(VENV)/dev.stamp $(VENV)/project.stamp ## where the microseconds of a request and the megabytes of a start go
+	@PYTHONSAFEPATH=1 $(BIN)/python -m benchmarks.parts
 
 # From the tree, not from the installed package. What the tests start is counted as well: see tests/measured.
 coverage: $(VENV)/dev.stamp $(VENV)/project.stamp ## lines and branches of the core and the adapters that the tests reach; ARGS go to pytest
