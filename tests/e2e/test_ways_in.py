@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page, expect
@@ -164,4 +166,16 @@ async def test_a_small_window_signs_in_and_the_page_goes_on(demo: Demo, window: 
     if not popup.is_closed():
         await popup.wait_for_event("close")
     assert page.url == f"{demo.origin}/"
+    window.check(r"status of 401")
+
+
+async def test_the_snippet_of_the_readme_signs_in_and_asks_again(demo: Demo, window: Window):
+    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+    (snippet,) = re.findall(r"```js\n(.*?)```", readme, re.DOTALL)
+    page = await window.page()
+    await log_in(page, f"{demo.origin}/", "alice")
+    await lose_session(window)
+    asking = f"async () => {{ {snippet}; const answer = await fetchSignedIn('/whoami'); return answer.status; }}"
+    async with page.expect_popup():
+        assert await page.evaluate(asking) == 200
     window.check(r"status of 401")
