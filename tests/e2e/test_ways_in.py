@@ -15,6 +15,8 @@ from tests.e2e.window import Window, log_in, screenshots, sign_in
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
+README = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
+
 #: An application's page with a form, its lines as a text area sends them.
 FORM = """(action) => {
     document.body.innerHTML = `<form method="post" action="${action}">
@@ -170,8 +172,7 @@ async def test_a_small_window_signs_in_and_the_page_goes_on(demo: Demo, window: 
 
 
 async def test_the_snippet_of_the_readme_signs_in_and_asks_again(demo: Demo, window: Window):
-    readme = (Path(__file__).resolve().parents[2] / "README.md").read_text("utf-8")
-    (snippet,) = re.findall(r"```js\n(.*?)```", readme, re.DOTALL)
+    (snippet,) = re.findall(r"```js\n(.*?)```", README, re.DOTALL)
     page = await window.page()
     await log_in(page, f"{demo.origin}/", "alice")
     await lose_session(window)
