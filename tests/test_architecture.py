@@ -43,6 +43,7 @@ CORE_LEVELS = (
         "rescue",
     },
     {"decision"},
+    {"formats"},
     {"settings"},
     {"config"},
 )

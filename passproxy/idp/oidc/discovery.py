@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from passproxy.core.settings import ProviderUrl
+from passproxy.core.formats import ProviderUrl
 from passproxy.core.urls import DEFAULT_PORTS, Origin, is_loopback
 from passproxy.idp.oidc.errors import DiscoveryRefused, quoted
 from passproxy.idp.oidc.json_object import JsonRefused, json_object

@@ -1,0 +1,230 @@
+"""
+How values are written in a configuration: durations, names, addresses, patterns; each with its check.
+
+Types for the models in settings.py. A problem's text says what is expected and
+never quotes the value, which may be a secret in the wrong place.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from passproxy.core.urls import is_loopback
+
+_DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|h|d)\Z")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
+
+#: SAML2int asks for three to five minutes of tolerance at most (SDP-G01).
+CLOCK_SKEW_LIMIT_SECONDS = 300
+
+
+def duration_seconds(value: Any) -> Any:
+    """`30s`, `5m`, `24h` or `7d` as seconds. Whole numbers without a unit are refused: of what?"""
+    if isinstance(value, str):
+        if match := _DURATION.match(value.strip()):
+            return int(match[1]) * _UNIT_SECONDS[match[2]]
+        raise ValueError("expected a duration such as 30s, 5m, 24h or 7d")
+    return value
+
+
+def _off(value: Any) -> Any:
+    """`off` as None."""
+    return None if isinstance(value, str) and value.strip() == "off" else value
+
+
+def _instant(value: Any) -> Any:
+    """A date and time with its zone, as seconds since the epoch."""
+    if not isinstance(value, str):
+        return value
+    try:
+        instant = datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise ValueError("expected a date and time such as 2026-03-01T08:00:00Z") from None
+    if instant.tzinfo is None:
+        raise ValueError("expected a date and time with its zone, such as 2026-03-01T08:00:00Z")
+    return int(instant.timestamp())
+
+
+def _revocation_store(value: str) -> str:
+    if value not in ("none", "memory") and not re.match(r"file:/[^\x00]", value):
+        raise ValueError("expected none, memory or file:/path/to/file")
+    return value
+
+
+def _host_name(value: str) -> str:
+    value = value.strip().lower()
+    try:
+        ipaddress.ip_address(value)
+    except ValueError:
+        if not all(_LABEL.match(label) for label in value.split(".")) or len(value) > 253:
+            raise ValueError("expected a host name such as app.example.com, without scheme, port or path") from None
+    return value
+
+
+def _provider_url(value: str) -> str:
+    """An https URL, or plain http toward this machine: what it serves decides who gets in."""
+    parts = _url(value)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError("must be https; plain http is accepted only toward a loopback address")
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("must be an https URL")
+    return value
+
+
+def _issuer(value: str) -> str:
+    """OpenID Connect Core, 2: no query and no fragment; it is compared as it is written."""
+    if "?" in value or "#" in value:
+        raise ValueError("an issuer has no query and no fragment")
+    return _provider_url(value)
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    _not_blank(value.get_secret_value())
+    return value
+
+
+def _url(value: str) -> Any:
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018 - raises for a port out of range
+    except ValueError:
+        # The parser's own words may quote what is a password to whoever wrote it.
+        raise ValueError("not a URL") from None
+    if re.search(r"[\x00-\x20\x7f-\uffff]", value) or not parts.scheme:
+        raise ValueError("not a URL")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not contain a user name or password")
+    if parts.scheme in ("http", "https") and not parts.hostname:
+        raise ValueError("the URL has no host")
+    return parts
+
+
+def _upstream_url(value: str) -> str:
+    parts = _url(value)
+    if parts.scheme == "http+unix":
+        if not parts.path.startswith("/") or parts.netloc:
+            raise ValueError("a unix socket is written http+unix:/path/to.sock")
+        return value
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("must be http://host:port, https://host:port or http+unix:/path/to.sock")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError("must end after host and port: the path of each request is passed on as it is")
+    return value
+
+
+def _origin_url(value: str) -> str:
+    parts = _url(value)
+    if parts.scheme not in ("http", "https") or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ValueError("must be an origin such as https://app.example.com:8443")
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError("must be https; plain http is accepted only for loopback names and addresses (trials)")
+    if parts.netloc.endswith(":") or parts.port == 0:
+        raise ValueError("has no usable port")
+    return f"{parts.scheme}://{parts.netloc.lower()}"
+
+
+def _support_url(value: str) -> str:
+    if urlsplit(value).scheme not in ("https", "http", "mailto") or re.search(r"[\x00-\x20\x7f\"<>]", value):
+        raise ValueError("must be an https, http or mailto URL")
+    return value
+
+
+def _listen_address(value: str) -> str:
+    if value.startswith("unix:"):
+        if not value.removeprefix("unix:").startswith("/"):
+            raise ValueError("a unix socket is written unix:/path/to.sock")
+        return value
+    host, separator, port = value.rpartition(":")
+    if not separator or not port.isdecimal() or not 0 <= int(port) <= 65535:
+        raise ValueError("expected address:port, [address]:port or unix:/path/to.sock")
+    if not host or host == "*":
+        raise ValueError("write the address out: 127.0.0.1:PORT, or 0.0.0.0:PORT for every interface")
+    _host_name(host.removeprefix("[").removesuffix("]"))
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value, strict=False)
+    except ValueError as error:
+        raise ValueError(f"not an address or network: {error}") from None
+    return value
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return value
+
+
+def _path_pattern(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError("a path pattern starts with /")
+    if re.search(r"[^!-~]", value) or re.search(r"[%\\?#;\[\]{}()|^$+\"<>]", value):
+        raise ValueError(
+            "only literal characters, * and ** are possible in a path pattern: no escapes, queries or regular expressions"
+        )
+    if "//" in value or "/./" in value + "/" or "/../" in value + "/":
+        raise ValueError("a path pattern has no empty and no dot segments")
+    if "***" in value or re.search(r"[^/]\*\*|\*\*[^/]", value):
+        raise ValueError("** stands alone between slashes")
+    if value.startswith("/.passproxy"):
+        raise ValueError("/.passproxy/ is PassProxy's own")
+    if value != "/" and not re.search(r"[^/*]", value):
+        raise ValueError("this would open the whole application; use a web server without PassProxy for that")
+    return value
+
+
+def _token(value: str) -> str:
+    if not re.fullmatch(r"[A-Z][A-Z-]{0,19}", value):
+        raise ValueError("expected a request method such as GET")
+    return value
+
+
+def _cookie_name(value: str) -> str:
+    if not re.fullmatch(r"(?:__Host-)?[A-Za-z0-9_-]{1,64}", value) or value == "__Host-":
+        raise ValueError("letters, digits, - and _ only, 64 characters at most")
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    return value
+
+
+def _split(value: Any) -> Any:
+    """A list written as one string (environment variables): comma-separated."""
+    return tuple(item.strip() for item in value.split(",")) if isinstance(value, str) else value
+
+
+Seconds = Annotated[int, BeforeValidator(duration_seconds)]
+Text = Annotated[str, AfterValidator(_not_blank)]
+ProviderUrl = Annotated[str, AfterValidator(_provider_url)]
+TextList = Annotated[tuple[Text, ...], BeforeValidator(_split)]
+Skew = Annotated[Seconds, Field(ge=0, le=CLOCK_SKEW_LIMIT_SECONDS)]
+Off = BeforeValidator(_off)
+Instant = Annotated[int, BeforeValidator(_instant)]
+Listed = BeforeValidator(_split)
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+HostName = Annotated[str, AfterValidator(_host_name)]
+Issuer = Annotated[str, AfterValidator(_issuer)]
+UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
+OriginUrl = Annotated[str, AfterValidator(_origin_url)]
+SupportUrl = Annotated[str, AfterValidator(_support_url)]
+ListenAddress = Annotated[str, AfterValidator(_listen_address)]
+Network = Annotated[str, AfterValidator(_network)]
+Pattern = Annotated[Text, AfterValidator(_pattern)]
+PathPattern = Annotated[str, AfterValidator(_path_pattern)]
+Method = Annotated[str, AfterValidator(_token)]
+CookieName = Annotated[str, AfterValidator(_cookie_name)]
+RevocationStore = Annotated[str, AfterValidator(_revocation_store)]
