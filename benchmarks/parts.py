@@ -40,12 +40,10 @@ MODULES = (
     "asyncio",
     "uvloop",
     "aiohttp",
-    "yaml",
-    "pydantic",
     "cryptography.x509",
     "jwt",
     "jinja2",
-    "passproxy.cli.serve",
+    "passproxy.cli.serving",
 )
 
 _MEMORY = """

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from benchmarks.browser import HOST
 from passproxy.cli.files import loaded
-from passproxy.core.config import origin_of
 from passproxy.core.cookies import cookie_names
 from passproxy.core.identity import AttributeRules, Authentication, identity_from
 from passproxy.core.session import Sessions
 from passproxy.core.tokens import KeyRing
+from passproxy.core.urls import Origin
 from passproxy.keyfile import obtained_keys
 
 #: Who is logged in.
@@ -59,7 +59,7 @@ def command(file: Path) -> list[str]:
 def session_cookie(file: Path, said: Authentication = ALICE) -> str:
     """`name=value` of a session with the usual attributes, sealed with the key file that the server uses."""
     settings, now = loaded(str(file)), time.time()
-    origin = origin_of(settings)
+    origin = Origin.of(settings.domain, settings.origin)
     keys = obtained_keys(Path(settings.state_dir or "") / "keys.json", may_create=True, now=now)
     sessions = Sessions(KeyRing(keys, str(origin)), settings.session.lifetime, lambda session: b"")
     identity = identity_from(said, AttributeRules())

@@ -18,13 +18,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import aiohttp
 
 import passproxy
-from passproxy.core.config import origin_of
 from passproxy.core.cookies import cookie_names
 from passproxy.core.decision import Decider, Site
 from passproxy.core.errors import ConfigError
@@ -34,8 +33,8 @@ from passproxy.core.identity import AttributeRules, Identity, extended_aliases
 from passproxy.core.pending import PendingLogins
 from passproxy.core.routing import Routes
 from passproxy.core.session import Session, SessionRules, Sessions
-from passproxy.core.settings import Settings, UpstreamSettings
 from passproxy.core.tokens import Key, KeyRing, Purpose
+from passproxy.core.urls import Origin
 from passproxy.idp.login import Logins
 from passproxy.idp.logout import Logouts
 from passproxy.idp.registry import build
@@ -51,6 +50,9 @@ from passproxy.web.responses import Look, Pages
 from passproxy.web.server import Server
 from passproxy.web.watch import Watch
 
+if TYPE_CHECKING:
+    from passproxy.core.settings import Settings, UpstreamSettings
+
 DEFAULT_STATE_DIR = "/var/lib/passproxy"
 
 
@@ -62,7 +64,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[str], 
         ConfigError: something that the settings name cannot be used.
         OSError: the address cannot be listened on.
     """
-    origin = origin_of(settings)
+    origin = Origin.of(settings.domain, settings.origin)
     ring = KeyRing(_keys(settings), str(origin))
     names = cookie_names(settings.session.cookie_name, origin)
     separator = settings.headers.list_separator
@@ -86,7 +88,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[str], 
         headers={"User-Agent": f"PassProxy/{passproxy.__version__}"},
         trust_env=False,
     ) as http:
-        provider = build(settings.identity_provider, origin, http, state_dir, ring.key(Purpose.LAST_GOOD), time.time)
+        provider = build(settings, origin, http, state_dir, ring.key(Purpose.LAST_GOOD), time.time)
         logins = Logins(provider, PendingLogins(ring, names), sessions, rules)
         server = Server(settings.listen, watch)
         parts = Parts(

@@ -26,7 +26,7 @@ FLOORS = ("core", "idp", "web", "app", "cli")
 
 #: Within the core, what a module may import is on its own line or above it.
 CORE_LEVELS = (
-    {"errors", "identity", "urls"},
+    {"errors", "identity", "plain", "urls"},
     {"http1", "tokens", "cookies"},
     {
         "session",
@@ -98,6 +98,7 @@ PROTOCOL_PLACES = (
 TESTED_ELSEWHERE = {
     "__main__": ("tests/cli/test_cli.py", "one line, run as a subprocess with the other commands"),
     "cli.files": ("tests/cli/test_check.py", "reads the file of every command that has one"),
+    "cli.serving": ("tests/cli/test_serve.py", "what the command does once the settings are there"),
     "demo.assertions": ("tests/attacks/test_saml_signatures.py", "every hostile response is built with it"),
     "idp.registry": ("tests/flows", "one choice, made in every whole login of either protocol"),
     "idp.base": ("tests/idp/contract.py", "an interface: the contract is what each provider must do with it"),

@@ -11,10 +11,10 @@ from typing import Any
 
 from passproxy.app import state_dir_of
 from passproxy.cli.files import add_file, loaded
-from passproxy.core.config import origin_of
 from passproxy.core.cookies import cookie_names
 from passproxy.core.routing import PREFIX
 from passproxy.core.settings import Settings
+from passproxy.core.urls import Origin
 from passproxy.idp.oidc.client import client_from
 
 
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _meaning(settings: Settings) -> list[str]:
-    origin = origin_of(settings)
+    origin = Origin.of(settings.domain, settings.origin)
     names = cookie_names(settings.session.cookie_name, origin)
     provider = "SAML 2.0" if settings.saml else "OpenID Connect"
     callback = origin.url(PREFIX + ("saml/acs" if settings.saml else "oidc/callback"))

@@ -3,22 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import resource
-import signal
-import sys
 from typing import Any
 
-import uvloop
-
-from passproxy import app
-from passproxy.cli.files import add_file, loaded
-from passproxy.core.settings import Settings
-from passproxy.web import log
-from passproxy.web.server import CONNECTION_LIMIT
-
-#: Descriptors besides connections: libraries, the log, the identity provider, the XML process.
-OTHER_FILES = 128
+from passproxy.cli.files import ReadApart, add_file
 
 
 def add(commands: Any) -> None:
@@ -33,39 +20,8 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    # A core dump would hold keys and tokens.
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    settings = loaded(arguments.file)
-    log.set_up(settings.log.format, settings.log.level)
-    # A tunnel takes one on either side.
-    _allow_open_files(2 * CONNECTION_LIMIT + settings.upstream.max_connections)
-    try:
-        uvloop.run(_serve(settings))
-    except OSError as error:
-        sys.stderr.write(f"listen: {settings.listen}: {error.strerror or error}\n")
-        return 1
-    return 0
+    reading = ReadApart(arguments.file)
+    # Only now: both take a third of a second, and go on at the same time.
+    from passproxy.cli.serving import serve
 
-
-def _allow_open_files(connections: int) -> None:
-    """As many descriptors as connections may need: many systems give a process 1,024 unless it asks for more."""
-    wanted = connections + OTHER_FILES
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        soft = min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft < wanted:
-        log.event("warning", "server.open_files", limit=soft, wanted=wanted, hint="raise LimitNOFILE of the service")
-
-
-async def _serve(settings: Settings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-
-    def ready(address: str) -> None:
-        log.event("info", "server.ready", listen=address, domain=settings.domain)
-
-    await app.serve(settings, stop, ready)
-    log.event("info", "server.stopped")
+    return serve(reading.settings())

@@ -22,7 +22,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from passproxy.core.errors import ConfigError
 from passproxy.core.settings import Settings
-from passproxy.core.urls import DEFAULT_PORTS, Origin, is_loopback
+from passproxy.core.urls import is_loopback
 
 ENVIRONMENT_PREFIX = "PASSPROXY_"
 
@@ -72,17 +72,6 @@ def settings_from(
         if settings is not None and not reading.problems:
             return settings
     raise ConfigError(tuple(f"{place}: {problem}" for place, problem in sorted(reading.problems, key=_by_place)))
-
-
-def origin_of(settings: Settings) -> Origin:
-    """The origin under which browsers reach this domain."""
-    if settings.origin is None:
-        return Origin("https", f"[{settings.domain}]" if ":" in settings.domain else settings.domain, 443)
-    scheme, _, authority = settings.origin.partition("://")
-    host, separator, port = authority.rpartition(":")
-    if not separator or not port.isdecimal():
-        host, port = authority, str(DEFAULT_PORTS[scheme])
-    return Origin(scheme, host.lower(), int(port))
 
 
 def _by_place(problem: tuple[str, str]) -> tuple[str, int, str]:

@@ -119,7 +119,7 @@ class Decider:
         crumbs = NO_CRUMBS if values is None else self._site.names.crumbs(values)
         session, rejected = self._session(crumbs, now)
         if own is not None:
-            return Serve(own, crumbs, session, rejected)
+            return Serve(own, crumbs, None if session is None else self._whole(session, crumbs), rejected)
         try:
             upgrade = None if b"upgrade" not in head.noted else upgrade_of(head, self._origin)
         except RequestRefused as error:
@@ -128,7 +128,7 @@ class Decider:
         if session is None:
             return self._without_session(head, crumbs, upgrade, rejected)
         if session.due_at <= now:
-            return Renew(session, crumbs, upgrade)
+            return Renew(self._whole(session, crumbs), crumbs, upgrade)
         return self.forward(session, crumbs, upgrade)
 
     def forward(self, session: Known, crumbs: Crumbs, upgrade: Upgrade | None) -> Forward | Refuse:
@@ -157,6 +157,9 @@ class Decider:
             return self._site.sessions.open(token, now), None
         except TokenInvalid as error:
             return None, error.detail
+
+    def _whole(self, session: Known, crumbs: Crumbs) -> Known:
+        return session.holding(self._site.names.token(crumbs) or b"")
 
     def _without_session(
         self, head: RequestHead, crumbs: Crumbs, upgrade: Upgrade | None, rejected: str | None

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from passproxy.core.urls import is_loopback
+from passproxy.core.urls import is_loopback, provider_url, url_parts
 
 _DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|h|d)\Z")
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -68,21 +68,11 @@ def _host_name(value: str) -> str:
     return value
 
 
-def _provider_url(value: str) -> str:
-    """An https URL, or plain http toward this machine: what it serves decides who gets in."""
-    parts = _url(value)
-    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-        raise ValueError("must be https; plain http is accepted only toward a loopback address")
-    if parts.scheme not in ("http", "https"):
-        raise ValueError("must be an https URL")
-    return value
-
-
 def _issuer(value: str) -> str:
     """OpenID Connect Core, 2: no query and no fragment; it is compared as it is written."""
     if "?" in value or "#" in value:
         raise ValueError("an issuer has no query and no fragment")
-    return _provider_url(value)
+    return provider_url(value)
 
 
 def _secret(value: SecretStr) -> SecretStr:
@@ -90,24 +80,8 @@ def _secret(value: SecretStr) -> SecretStr:
     return value
 
 
-def _url(value: str) -> Any:
-    try:
-        parts = urlsplit(value)
-        parts.port  # noqa: B018 - raises for a port out of range
-    except ValueError:
-        # The parser's own words may quote what is a password to whoever wrote it.
-        raise ValueError("not a URL") from None
-    if re.search(r"[\x00-\x20\x7f-\uffff]", value) or not parts.scheme:
-        raise ValueError("not a URL")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must not contain a user name or password")
-    if parts.scheme in ("http", "https") and not parts.hostname:
-        raise ValueError("the URL has no host")
-    return parts
-
-
 def _upstream_url(value: str) -> str:
-    parts = _url(value)
+    parts = url_parts(value)
     if parts.scheme == "http+unix":
         if not parts.path.startswith("/") or parts.netloc:
             raise ValueError("a unix socket is written http+unix:/path/to.sock")
@@ -120,7 +94,7 @@ def _upstream_url(value: str) -> str:
 
 
 def _origin_url(value: str) -> str:
-    parts = _url(value)
+    parts = url_parts(value)
     if parts.scheme not in ("http", "https") or parts.path not in ("", "/") or parts.query or parts.fragment:
         raise ValueError("must be an origin such as https://app.example.com:8443")
     if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
@@ -209,7 +183,7 @@ def _split(value: Any) -> Any:
 
 Seconds = Annotated[int, BeforeValidator(duration_seconds)]
 Text = Annotated[str, AfterValidator(_not_blank)]
-ProviderUrl = Annotated[str, AfterValidator(_provider_url)]
+ProviderUrl = Annotated[str, AfterValidator(provider_url)]
 TextList = Annotated[tuple[Text, ...], BeforeValidator(_split)]
 Skew = Annotated[Seconds, Field(ge=0, le=CLOCK_SKEW_LIMIT_SECONDS)]
 Off = BeforeValidator(_off)

@@ -55,9 +55,6 @@ _CLAIMS = frozenset({"v", "sid", "sub", "idp", "auth_time", "checked", "handles"
 #: 96 bits name a session among all that ever were, and a session has three or four.
 _HANDLE_CHARACTERS = 16
 
-# A longer token is remembered by its digest, so that large sessions take no memory twice.
-_KEY_BYTES = 4096
-
 
 @dataclass(frozen=True, slots=True)
 class Session:
@@ -80,7 +77,8 @@ class Known(NamedTuple):
     """
     What each request of a session needs: until when it lasts, its identity headers as bytes, when it is to be renewed.
 
-    Most requests need no more, so the rest is not kept but read again from the token.
+    Most requests need no more, and a hundred thousand of these are remembered: the rest is read
+    again from the token, which its cookie brings anyway (`holding`). `handles` stand one after the other.
     """
 
     held: Session | bytes
@@ -89,12 +87,16 @@ class Known(NamedTuple):
     lines: bytes
     due_at: float
     is_permitted: bool
-    handles: tuple[str, ...]
+    handles: str
     read: Callable[[bytes, int], Session]
 
     @property
     def session(self) -> Session:
         return self.held if isinstance(self.held, Session) else self.read(self.held, self.issued_at)
+
+    def holding(self, token: bytes) -> Known:
+        """With the token at hand, so that `session` can be asked for."""
+        return self._replace(held=token)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +211,11 @@ class Sessions:
         Raises:
             TokenInvalid: it is not a valid session of this origin now.
         """
-        key = token if len(token) <= _KEY_BYTES else hashlib.sha256(token).digest()
+        # By its digest: tokens are the largest part of what would be remembered.
+        key = hashlib.sha256(token).digest()
         known = self._recent.get(key)
         if known is None:
-            known = self._older.pop(key, None) or self._opened(token, key, now)
+            known = self._older.pop(key, None) or self._opened(token, now)
             self._remember(key, known, now)
         if known.expires_at <= now:
             self._recent.pop(key, None)
@@ -221,14 +224,15 @@ class Sessions:
             raise TokenInvalid("revoked")
         return known
 
-    def _opened(self, token: bytes, key: bytes, now: float) -> Known:
+    def session(self, token: bytes, now: float) -> Session:
+        """All of the session of a token; raises as `open` does."""
+        return self.open(token, now).holding(token).session
+
+    def _opened(self, token: bytes, now: float) -> Known:
         session = self._read(token, now)
         if session.issued_at < self._rules.not_before:
             raise TokenInvalid("from before session.not_before")
-        known = self.known(session)
-        if key is token:
-            known = known._replace(held=token)
-        return known
+        return self.known(session).holding(b"")
 
     def _remember(self, key: bytes, known: Known, now: float) -> None:
         if now >= self._period_ends_at or len(self._recent) >= REMEMBERED_LIMIT:
@@ -252,13 +256,14 @@ class Sessions:
             self._render(session),
             due_at,
             self._rules.permits(session.identity),
-            session.handles,
+            "".join(session.handles),
             self._reader,
         )
 
     def _is_revoked(self, known: Known) -> bool:
-        revoked, issued_at = self._revoked, known.issued_at
-        return any(revoked.get(handle, -1) >= issued_at for handle in (*known.handles, EVERY_SESSION))
+        revoked, issued_at, handles = self._revoked, known.issued_at, known.handles
+        each = (handles[at : at + _HANDLE_CHARACTERS] for at in range(0, len(handles), _HANDLE_CHARACTERS))
+        return any(revoked.get(handle, -1) >= issued_at for handle in (*each, EVERY_SESSION))
 
 
 def _session_from(claims: dict[str, Any]) -> Session:
@@ -278,7 +283,7 @@ def _session_from(claims: dict[str, Any]) -> Session:
         and "user" in attributes
         and all(name in _ATTRIBUTES and type(value) is str and value for name, value in attributes.items())
         and _are_texts(groups)
-        and _are_texts(handles)
+        and _are_texts(handles, _HANDLE_CHARACTERS)
     )
     if not sound or attributes is None or groups is None or handles is None:
         raise TokenInvalid("claims of another layout")
@@ -286,8 +291,10 @@ def _session_from(claims: dict[str, Any]) -> Session:
     return Session(claims["sid"], identity, claims["iat"], claims["exp"], claims["checked"], tuple(handles))
 
 
-def _are_texts(values: Any) -> bool:
-    return isinstance(values, list) and all(type(value) is str and value for value in values)
+def _are_texts(values: Any, length: int | None = None) -> bool:
+    return isinstance(values, list) and all(
+        type(value) is str and value and (length is None or len(value) == length) for value in values
+    )
 
 
 def _inflated(text: Any) -> dict[str, Any]:

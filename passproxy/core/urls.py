@@ -14,6 +14,7 @@ import re
 from binascii import a2b_qp
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import SplitResult, urlsplit
 
 from passproxy.core.errors import CallbackMalformed
 
@@ -49,6 +50,43 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def url_parts(value: str) -> SplitResult:
+    """
+    The parts of an absolute URL without a user name in it.
+
+    Raises:
+        ValueError: it is none; the text does not quote it.
+    """
+    try:
+        parts = urlsplit(value)
+        parts.port  # noqa: B018 - raises for a port out of range
+    except ValueError:
+        # The parser's own words may quote what is a password to whoever wrote it.
+        raise ValueError("not a URL") from None
+    if re.search(r"[\x00-\x20\x7f-\uffff]", value) or not parts.scheme:
+        raise ValueError("not a URL")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not contain a user name or password")
+    if parts.scheme in ("http", "https") and not parts.hostname:
+        raise ValueError("the URL has no host")
+    return parts
+
+
+def provider_url(value: str) -> str:
+    """
+    An https URL, or plain http toward this machine: what it serves decides who gets in.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    parts = url_parts(value)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        raise ValueError("must be https; plain http is accepted only toward a loopback address")
+    if parts.scheme not in ("http", "https"):
+        raise ValueError("must be an https URL")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Scheme, host and port of the protected domain (RFC 6454)."""
@@ -61,6 +99,17 @@ class Origin:
         if self.port == DEFAULT_PORTS[self.scheme]:
             return f"{self.scheme}://{self.host}"
         return f"{self.scheme}://{self.host}:{self.port}"
+
+    @classmethod
+    def of(cls, domain: str, written: str | None) -> Origin:
+        """Of the protected name: https on its own port, unless the configuration writes another origin."""
+        if written is None:
+            return cls("https", f"[{domain}]" if ":" in domain else domain, DEFAULT_PORTS["https"])
+        scheme, _, authority = written.partition("://")
+        host, separator, port = authority.rpartition(":")
+        if not separator or not port.isdecimal():
+            host, port = authority, str(DEFAULT_PORTS[scheme])
+        return cls(scheme, host.lower(), int(port))
 
     @property
     def is_secure(self) -> bool:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 
-from passproxy.core.settings import OidcSettings, SamlSettings
+from passproxy.core.errors import ConfigError
 from passproxy.core.urls import Origin
 from passproxy.idp.base import IdentityProvider
 from passproxy.idp.lastgood import LastGood
@@ -15,18 +16,29 @@ from passproxy.idp.oidc.provider import OidcProvider
 from passproxy.idp.saml.keys import own_keys, signer_of_metadata
 from passproxy.idp.saml.provider import SamlProvider
 
+if TYPE_CHECKING:
+    from passproxy.core.settings import Settings
+
 
 def build(
-    settings: SamlSettings | OidcSettings,
+    settings: Settings,
     origin: Origin,
     http: aiohttp.ClientSession,  # noqa: TID251 - a type here, not a second session
     state_dir: Path,
     key: bytes,
     clock: Callable[[], float],
 ) -> IdentityProvider:
-    """The configured identity provider. `key` protects what is kept about it in `state_dir`."""
-    if isinstance(settings, SamlSettings):
-        keys = own_keys(settings, state_dir, origin.host, clock())
+    """
+    The configured identity provider. `key` protects what is kept about it in `state_dir`.
+
+    Raises:
+        ConfigError: its keys or certificates cannot be used, or none is configured.
+    """
+    saml, oidc = settings.saml, settings.oidc
+    if saml is not None:
+        keys = own_keys(saml, state_dir, origin.host, clock())
         last_good = LastGood(state_dir / "saml-metadata.xml", key)
-        return SamlProvider(settings, origin, http, last_good, clock, keys=keys, signer=signer_of_metadata(settings))
-    return OidcProvider(settings, origin, http, LastGood(state_dir / "oidc-discovery.json", key), clock)
+        return SamlProvider(saml, origin, http, last_good, clock, keys=keys, signer=signer_of_metadata(saml))
+    if oidc is None:
+        raise ConfigError(("no identity provider",))
+    return OidcProvider(oidc, origin, http, LastGood(state_dir / "oidc-discovery.json", key), clock)

@@ -63,7 +63,7 @@ def values(real: Mapping[bytes, Any]) -> st.SearchStrategy[bytes]:
 @given(values(SEALED))
 def test_jwt_18_a_session_is_the_one_that_was_sealed_or_none(token: bytes):
     try:
-        session = SESSIONS.open(token, NOW + 1).session
+        session = SESSIONS.session(token, NOW + 1)
     except TokenInvalid:
         assert token not in SEALED
     else:
@@ -151,7 +151,7 @@ _LAYOUT = {
     "idp": "i",
     "auth_time": 1,
     "checked": 0,
-    "handles": ["h"],
+    "handles": ["handle-of-16-chr"],
     "attributes": {"user": "u"},
     "groups": ["g"],
 }
@@ -166,7 +166,7 @@ def test_claims_of_another_layout_are_no_session(changed: dict[str, Any], missin
     claims = {name: value for name, value in {**_LAYOUT, **changed}.items() if name not in missing}
     token = RING.seal(Purpose.SESSION, claims, issued_at=NOW, expires_at=NOW + 60).encode()
     try:
-        session = SESSIONS.open(token, NOW).session
+        session = SESSIONS.session(token, NOW)
     except TokenInvalid:
         return
     assert claims.keys() == _LAYOUT.keys()

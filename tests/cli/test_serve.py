@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from passproxy.cli import serve
+from passproxy.cli import serving
 from tests.fakes.commands import WAIT_SECONDS, free_port, running, wait_for
 
 
@@ -64,9 +64,9 @@ def test_dos_03_a_process_may_open_as_many_files_as_it_has_connections(
     limits = [(1024, 4096)]
     monkeypatch.setattr(resource, "getrlimit", lambda kind: limits[-1])
     monkeypatch.setattr(resource, "setrlimit", lambda kind, both: limits.append(both))
-    serve._allow_open_files(2000)
-    assert limits[-1] == (2000 + serve.OTHER_FILES, 4096)
+    serving._allow_open_files(2000)
+    assert limits[-1] == (2000 + serving.OTHER_FILES, 4096)
     assert caplog.records == []
-    serve._allow_open_files(9000)
+    serving._allow_open_files(9000)
     assert limits[-1] == (4096, 4096)
     assert [record.getMessage() for record in caplog.records] == ["server.open_files"]

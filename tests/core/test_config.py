@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from passproxy.core.config import FILE_LIMIT_BYTES, origin_of, settings_from, variables
+from passproxy.core.config import FILE_LIMIT_BYTES, settings_from, variables
 from passproxy.core.errors import ConfigError
 from passproxy.core.settings import Settings
+from passproxy.core.urls import Origin
 from tests.core.given import examples
 
 GOOD = """\
@@ -376,7 +377,7 @@ def test_every_variable_stands_for_one_key():
 )
 def test_the_origin_of_a_configuration_is(domain, origin, text):
     settings = load(GOOD.replace("app.example.com", f'"{domain}"') + (f'origin: "{origin}"\n' if origin else ""))
-    found = origin_of(settings)
+    found = Origin.of(settings.domain, settings.origin)
     assert str(found) == text
     assert found.is_secure is text.startswith("https:")
 
@@ -411,3 +412,23 @@ def test_any_text_is_settings_or_a_list_of_problems(lines):
         return
     assert found
     assert all(line.startswith("app.yaml") for line in found)
+
+
+#: What people write where they mean none, or something else.
+ODD_VALUES = ("~", "off", "on", "''", "[]", "{}", "[~]", "{a: b}", "-1", "0", "99999999999999999999", "1e400", "x")
+
+
+@pytest.mark.parametrize("name", sorted(variables()))
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_cfg_03_whatever_a_key_is_given_is_a_setting_or_a_problem(name, value):
+    *sections, key = (str(part) for part in variables()[name])
+    text = "".join(f"{'  ' * depth}{part}:\n" for depth, part in enumerate(sections))
+    try:
+        load(f"{text}{'  ' * len(sections)}{key}: {value}\n", ENVIRONMENT)
+    except ConfigError as error:
+        assert error.problems
+
+
+def test_a_check_may_be_turned_off():
+    assert load(GOOD + "session: {refresh: off}\n").session.refresh is None
+    assert load(GOOD + "session: {refresh: 5s}\n").session.refresh == 5

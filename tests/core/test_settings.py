@@ -128,14 +128,6 @@ def test_the_defaults_are_the_safe_ones():
     assert not OidcSettings(issuer="https://i", client_id="c").allow_unverified_email
 
 
-def test_the_identity_provider_is_the_one_that_is_configured():
-    saml, oidc = {"metadata_file": "/x"}, {"issuer": "https://i", "client_id": "c"}
-    assert isinstance(whole(saml=saml).identity_provider, SamlSettings)
-    assert isinstance(whole(oidc=oidc).identity_provider, OidcSettings)
-    with pytest.raises(ValueError, match="no identity provider"):
-        _ = whole().identity_provider
-
-
 @pytest.mark.parametrize(
     "issuer", ["https://sso.example.com/?", "https://sso.example.com/?a=b", "https://sso.example.com/#"]
 )

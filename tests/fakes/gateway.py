@@ -24,13 +24,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from passproxy import app
-from passproxy.core.config import origin_of, settings_from
+from passproxy.core.config import settings_from
 from passproxy.core.cookies import CookieNames, cookie_names
 from passproxy.core.headers import identity_lines
 from passproxy.core.identity import Authentication, Identity
 from passproxy.core.session import Sessions
 from passproxy.core.settings import Settings
 from passproxy.core.tokens import KeyRing
+from passproxy.core.urls import Origin
 from passproxy.demo.assertions import KeyPair, key_pair
 from passproxy.demo.idp import DemoIdentityProvider
 from passproxy.keyfile import obtained_keys
@@ -104,7 +105,7 @@ async def protecting(upstream_url: str, state_dir: Path, **sections: Any) -> Asy
 
 
 def _running(address: str, settings: Settings, stop: asyncio.Event) -> PassProxy:
-    origin = origin_of(settings)
+    origin = Origin.of(settings.domain, settings.origin)
     assert settings.state_dir is not None
     file = settings.session.keys_file or Path(settings.state_dir) / "keys.json"
     keys = obtained_keys(Path(file), may_create=False, now=time.time())

@@ -72,7 +72,8 @@ async def test_a_login_ends_with_a_session_where_it_began(visitor):
     assert finished.return_to == "/deep/link?x=1"
     assert finished.session.identity.attributes["user"] == "alice"
     assert finished.expired == list(started.cookies) == visitor.logins.cookies_over(visitor.cookies)
-    known = Sessions(RING, 3600, lambda session: b"").open(finished.token.encode(), NOW)
+    token = finished.token.encode()
+    known = Sessions(RING, 3600, lambda session: b"").open(token, NOW).holding(token)
     assert known.session == finished.session
 
 

@@ -58,7 +58,8 @@ async def test_a_renewed_session_says_what_the_provider_says_now(stand, desk):
     desk.renewals = [said(b"r1", groups=("staff", "board"), at=NOW)]
     outcome = await stand.ask(session, cookie)
     assert isinstance(outcome, Renewed)
-    renewed = stand.sessions.open(outcome.token.encode(), DUE)
+    token = outcome.token.encode()
+    renewed = stand.sessions.open(token, DUE).holding(token)
     assert renewed.session.identity.groups == ("staff", "board")
     assert (renewed.session.id, renewed.session.checked_at, renewed.due_at) == (session.id, DUE, DUE + 300)
     assert disclosed(RING, session.id, outcome.kept.encode()) == b"r1"

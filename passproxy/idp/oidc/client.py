@@ -15,7 +15,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 
 import jwt
@@ -24,10 +24,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from passproxy.core.errors import ConfigError
-from passproxy.core.settings import OidcSettings
 from passproxy.idp.oidc.discovery import ProviderMetadata
 from passproxy.idp.oidc.json_object import JsonRefused, json_object
 from passproxy.idp.oidc.jwks import RSA_BITS
+
+if TYPE_CHECKING:
+    from passproxy.core.settings import OidcSettings
 
 #: An assertion is used at once. A longer life only helps whoever finds one.
 ASSERTION_SECONDS = 60

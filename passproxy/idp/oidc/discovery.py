@@ -17,17 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import TypeAdapter, ValidationError
-
-from passproxy.core.formats import ProviderUrl
-from passproxy.core.urls import DEFAULT_PORTS, Origin, is_loopback
+from passproxy.core.urls import DEFAULT_PORTS, Origin, is_loopback, provider_url
 from passproxy.idp.oidc.errors import DiscoveryRefused, quoted
 from passproxy.idp.oidc.json_object import JsonRefused, json_object
 
 #: Longest endpoint. The authorization endpoint becomes the front part of a redirect.
 ENDPOINT_LIMIT_CHARACTERS = 1024
-
-_PROVIDER_URL: TypeAdapter[str] = TypeAdapter(ProviderUrl)
 
 # RFC 3986 without the fragment: a backslash is a slash to browsers, and quotes or
 # angle brackets have no business in a Location header.
@@ -131,9 +126,9 @@ class _Endpoints:
         if not isinstance(value, str) or len(value) > ENDPOINT_LIMIT_CHARACTERS or not _URL_CHARACTERS.match(value):
             raise DiscoveryRefused(f"{name} is missing or not a URL: {quoted(value)}")
         try:
-            parts = urlsplit(_PROVIDER_URL.validate_python(value))
-        except ValidationError as error:
-            raise DiscoveryRefused(f"{name} {quoted(value)}: {error.errors()[0]['msg']}") from None
+            parts = urlsplit(provider_url(value))
+        except ValueError as error:
+            raise DiscoveryRefused(f"{name} {quoted(value)}: {error}") from None
         # SSRF-10: sending browsers to our own /logout, or the code to ourselves.
         if _is_at(parts, self._origin) and not self._on_our_origin:
             raise DiscoveryRefused(f"{name} is on the protected origin itself: {quoted(value)}")

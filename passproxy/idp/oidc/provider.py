@@ -14,7 +14,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -23,7 +23,6 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from passproxy.core.errors import IdpUnavailable, LoginError, LoginUnknown, RenewalRefused
 from passproxy.core.identity import Authentication
-from passproxy.core.settings import OidcSettings
 from passproxy.core.urls import Origin
 from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof
 from passproxy.idp.fetch import fetch
@@ -55,6 +54,9 @@ from passproxy.idp.oidc.remembered import Remembered, packed, remembered_from
 from passproxy.idp.oidc.token_endpoint import Tokens, redeem, refreshed
 from passproxy.idp.oidc.userinfo import SubjectForeign, is_needed, userinfo
 from passproxy.idp.replay import ReplayCache
+
+if TYPE_CHECKING:
+    from passproxy.core.settings import OidcSettings
 
 CALLBACK_PATH = "oidc/callback"
 BACKCHANNEL_PATH = "oidc/backchannel-logout"

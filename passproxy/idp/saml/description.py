@@ -17,11 +17,11 @@ import logging
 import secrets
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import aiohttp
 
 from passproxy.core.errors import IdpUnavailable, LoginError
-from passproxy.core.settings import SamlSettings
 from passproxy.core.urls import Origin
 from passproxy.idp.fetch import fetch
 from passproxy.idp.lastgood import LastGood
@@ -29,6 +29,9 @@ from passproxy.idp.saml.errors import MetadataRefused
 from passproxy.idp.saml.messages import IdpDescription, describe_request, description_from
 from passproxy.idp.saml.pool import Verifier
 from passproxy.idp.saml.request import guard_provider_url
+
+if TYPE_CHECKING:
+    from passproxy.core.settings import SamlSettings
 
 logger = logging.getLogger("passproxy.idp")
 

@@ -15,6 +15,7 @@ import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -29,7 +30,9 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from passproxy.core.errors import ConfigError
-from passproxy.core.settings import SamlSettings
+
+if TYPE_CHECKING:
+    from passproxy.core.settings import SamlSettings
 
 #: What a first use makes; good for as long as its certificate says.
 RSA_BITS = 3072

@@ -15,13 +15,12 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import aiohttp
 
 from passproxy.core.errors import RenewalRefused
 from passproxy.core.identity import ALIASES, Authentication
-from passproxy.core.settings import SamlSettings
 from passproxy.core.urls import Origin
 from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof
 from passproxy.idp.lastgood import LastGood
@@ -51,6 +50,9 @@ from passproxy.idp.saml.request import (
     service_provider,
 )
 from passproxy.idp.saml.single_logout import SingleLogout
+
+if TYPE_CHECKING:
+    from passproxy.core.settings import SamlSettings
 
 #: The decoded limit of precheck.py in base64, with room for its line breaks.
 _ENCODED_LIMIT_CHARACTERS = 384 * 1024

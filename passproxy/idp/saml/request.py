@@ -13,15 +13,18 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from passproxy.core.settings import SamlSettings
 from passproxy.core.urls import DEFAULT_PORTS, Origin, is_loopback
 from passproxy.idp.base import Proof
 from passproxy.idp.saml.dated import dated
 from passproxy.idp.saml.errors import MetadataRefused
 from passproxy.idp.saml.keys import OwnKey, OwnKeys
 from passproxy.idp.saml.redirect import signed_query
+
+if TYPE_CHECKING:
+    from passproxy.core.settings import SamlSettings
 
 _NAME_ID_FORMAT = "urn:oasis:names:tc:SAML:{version}:nameid-format:{name}"
 _POST_BINDING = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"

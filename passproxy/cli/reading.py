@@ -1,0 +1,25 @@
+"""The process that reads a configuration for another one: settings or problems, as JSON on standard output."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from passproxy.cli.files import add_file, loaded
+from passproxy.core.errors import ConfigError
+from passproxy.core.plain import written
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m passproxy.cli.reading", description=__doc__)
+    add_file(parser)
+    try:
+        answer = written(loaded(parser.parse_args().file))
+    except ConfigError as error:
+        answer = json.dumps({"problems": error.problems})
+    sys.stdout.write(answer)
+
+
+if __name__ == "__main__":
+    main()
