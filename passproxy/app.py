@@ -12,9 +12,10 @@ import asyncio
 import ipaddress
 import os
 import re
+import socket
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -56,9 +57,11 @@ if TYPE_CHECKING:
 DEFAULT_STATE_DIR = "/var/lib/passproxy"
 
 
-async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+async def serve(
+    settings: Settings, stop: asyncio.Event, ready: Callable[[str], None], passed: Sequence[socket.socket] = ()
+) -> None:
     """
-    Serve one domain until `stop`. `ready` is told the address that is listened on.
+    Serve one domain until `stop`. `ready` is told what is listened on: the sockets that were passed, or `listen`.
 
     Raises:
         ConfigError: something that the settings name cannot be used.
@@ -90,7 +93,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[str], 
     ) as http:
         provider = build(settings, origin, http, state_dir, ring.key(Purpose.LAST_GOOD), time.time)
         logins = Logins(provider, PendingLogins(ring, names), sessions, rules)
-        server = Server(settings.listen, watch)
+        server = Server(settings.listen, watch, passed)
         parts = Parts(
             origin=origin,
             decider=Decider(Site(origin, names, routes, sessions)),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import uvloop
@@ -13,6 +15,7 @@ import uvloop
 from passproxy import app
 from passproxy.web import log
 from passproxy.web.server import CONNECTION_LIMIT
+from passproxy.web.systemd import ServiceManager, passed_sockets
 
 if TYPE_CHECKING:
     from passproxy.core.settings import Settings
@@ -49,12 +52,19 @@ def _allow_open_files(connections: int) -> None:
 
 async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
+    manager = ServiceManager(os.environ, os.getpid(), time.monotonic)
+
+    def end() -> None:
+        manager.stopping()
+        stop.set()
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, end)
 
     def ready(address: str) -> None:
         log.event("info", "server.ready", listen=address, domain=settings.domain)
+        manager.ready(f"Serving {settings.domain} at {address}")
 
-    await app.serve(settings, stop, ready)
+    await app.serve(settings, stop, ready, passed_sockets(os.environ, os.getpid()))
     log.event("info", "server.stopped")

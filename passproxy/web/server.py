@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine
+import socket
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from passproxy.web import log
@@ -33,16 +34,17 @@ _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 
 
 
 class Server:
-    """One listener and its connections: `open`, then `run`."""
+    """One domain's listeners and their connections: `open`, then `run`. Sockets that were passed win over `listen`."""
 
-    def __init__(self, listen: str, watch: Watch) -> None:
+    def __init__(self, listen: str, watch: Watch, passed: Sequence[socket.socket] = ()) -> None:
         self._listen = listen
+        self._passed = passed
         self._watch = watch
         self._connections: set[ClientConnection] = set()
         self._empty = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._gateway: Gateway
-        self._listener: asyncio.Server
+        self._listeners: list[asyncio.Server]
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run something in the background. It must not raise; if it does, that is logged."""
@@ -67,22 +69,26 @@ class Server:
             return client
 
         self._gateway = gateway
-        self._listener = await self._listening(connection)
+        self._listeners = await self._listening(connection)
 
     async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
-        """Serve until `stop`, then drain. `ready` is told the address, with the real port."""
+        """Serve until `stop`, then drain. `ready` is told the addresses, with the real port."""
         async with asyncio.TaskGroup() as self._tasks:
             sweep = self._tasks.create_task(self._watch.run(), name="sweep time limits")
-            await self._listener.start_serving()
-            ready(_address(self._listener, self._listen))
+            for listener in self._listeners:
+                await listener.start_serving()
+            ready(", ".join(_address(listener.sockets[0]) for listener in self._listeners))
             await stop.wait()
-            self._listener.close()
+            for listener in self._listeners:
+                listener.close()
             await self._drain()
             sweep.cancel()
             self._tasks = None
 
-    async def _listening(self, factory: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+    async def _listening(self, factory: Callable[[], asyncio.Protocol]) -> list[asyncio.Server]:
         loop = asyncio.get_running_loop()
+        if self._passed:
+            return [await _taken_over(one, factory) for one in self._passed]
         if self._listen.startswith("unix:"):
             path = self._listen.removeprefix("unix:")
             with contextlib.suppress(FileNotFoundError):
@@ -90,9 +96,9 @@ class Server:
             server = await loop.create_unix_server(factory, path, backlog=BACKLOG, start_serving=False)
             # The web server in front runs as another user of the same group.
             os.chmod(path, 0o660)
-            return server
+            return [server]
         host, _, port = self._listen.rpartition(":")
-        return await loop.create_server(factory, host.strip("[]"), int(port), backlog=BACKLOG, start_serving=False)
+        return [await loop.create_server(factory, host.strip("[]"), int(port), backlog=BACKLOG, start_serving=False)]
 
     def _gone(self, client: ClientConnection) -> None:
         self._connections.discard(client)
@@ -123,10 +129,22 @@ async def _guarded(work: Coroutine[Any, Any, None], name: str) -> None:
         log.failure(f"task.failed ({name})", error)
 
 
-def _address(listener: asyncio.Server, listen: str) -> str:
-    if listen.startswith("unix:"):
-        return listen
-    host, port = listener.sockets[0].getsockname()[:2]
+async def _taken_over(passed: socket.socket, factory: Callable[[], asyncio.Protocol]) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+    how: dict[str, Any] = {"sock": passed, "backlog": BACKLOG, "start_serving": False}
+    if passed.family != socket.AF_UNIX:
+        return await loop.create_server(factory, **how)
+    try:
+        # The file is not ours: the next process listens on it too.
+        return await loop.create_unix_server(factory, **{**how, "cleanup_socket": False})
+    except TypeError:  # before uvloop 0.22, which never removes it
+        return await loop.create_unix_server(factory, **how)
+
+
+def _address(listening: socket.socket) -> str:
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{listening.getsockname()}"
+    host, port = listening.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 

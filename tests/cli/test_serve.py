@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from passproxy.cli import serving
 from tests.fakes.commands import WAIT_SECONDS, free_port, running, wait_for
+
+#: What it does between fork and exec: descriptor 3, and who it is meant for.
+_AS_SYSTEMD = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ["LISTEN_PID"] = str(os.getpid())
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 
 
 def configuration(folder: Path, port: int) -> Path:
@@ -56,6 +67,49 @@ def test_a_broken_file_starts_nothing(tmp_path: Path) -> None:
         _, error = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 78
     assert "upstream: missing" in error
+
+
+def test_a_service_manager_hands_over_a_socket_and_hears_of_every_state(tmp_path: Path) -> None:
+    """As systemd starts it: descriptor 3 listens already, a datagram socket takes what is told."""
+    path = tmp_path / "edge.sock"
+    file = configuration(tmp_path, free_port())
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told,
+        socket.socket(socket.AF_UNIX) as passed,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        told.bind(str(tmp_path / "notify"))
+        told.settimeout(WAIT_SECONDS)
+        passed.bind(str(path))
+        passed.listen()
+        client.settimeout(WAIT_SECONDS)
+        # Before the process exists: what it is asked meanwhile waits in the socket.
+        client.connect(str(path))
+        client.sendall(b"GET /.passproxy/health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        command = [sys.executable, "-c", _AS_SYSTEMD, str(passed.fileno()), sys.executable, "-m", "passproxy", "serve"]
+        environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "LISTEN_FDS": "1", "WATCHDOG_USEC": "100000"}
+        process = subprocess.Popen(
+            [*command, str(file)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
+            pass_fds=[passed.fileno()],
+            start_new_session=True,
+        )
+        try:
+            assert told.recv(4096).decode() == f"READY=1\nSTATUS=Serving 127.0.0.1 at unix:{path}"
+            assert [told.recv(4096), told.recv(4096)] == [b"WATCHDOG=1"] * 2
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+            process.send_signal(signal.SIGTERM)
+            while (last := told.recv(4096)) == b"WATCHDOG=1":
+                pass
+            assert last.startswith(b"STOPPING=1\n")
+            _, error = process.communicate(timeout=WAIT_SECONDS)
+        finally:
+            process.kill()
+            process.wait()
+        assert process.returncode == 0, error
+        assert path.exists()
 
 
 def test_dos_03_a_process_may_open_as_many_files_as_it_has_connections(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 
 import pytest
@@ -423,10 +424,8 @@ ODD_VALUES = ("~", "off", "on", "''", "[]", "{}", "[~]", "{a: b}", "-1", "0", "9
 def test_cfg_03_whatever_a_key_is_given_is_a_setting_or_a_problem(name, value):
     *sections, key = (str(part) for part in variables()[name])
     text = "".join(f"{'  ' * depth}{part}:\n" for depth, part in enumerate(sections))
-    try:
+    with contextlib.suppress(ConfigError):  # and nothing else
         load(f"{text}{'  ' * len(sections)}{key}: {value}\n", ENVIRONMENT)
-    except ConfigError as error:
-        assert error.problems
 
 
 def test_a_check_may_be_turned_off():

@@ -82,7 +82,8 @@ class PassProxy:
 
 @contextlib.asynccontextmanager
 async def protecting(upstream_url: str, state_dir: Path, **sections: Any) -> AsyncIterator[PassProxy]:
-    """PassProxy in front of an application; `sections` are further parts of the configuration."""
+    """PassProxy in front of an application; `sections` are further parts of the configuration, but for `passed` sockets."""
+    passed = sections.pop("passed", ())
     upstream = {"url": upstream_url, **sections.pop("upstream", {})}
     sections.setdefault("state_dir", str(state_dir))
     provider = {} if {"oidc", "saml"} & sections.keys() else NO_IDP
@@ -92,7 +93,7 @@ async def protecting(upstream_url: str, state_dir: Path, **sections: Any) -> Asy
     # JSON is YAML, so this goes the way of a file.
     settings = settings_from(json.dumps(configuration), "test.yaml", {}, lambda path: Path(path).read_text("utf-8"))
     stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.ensure_future(app.serve(settings, stop, listening.set_result))
+    task = asyncio.ensure_future(app.serve(settings, stop, listening.set_result, passed))
     try:
         await asyncio.wait({task, listening}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
         if not listening.done():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import stat
 
 import pytest
@@ -123,3 +124,45 @@ async def test_two_starts_in_one_folder_share_their_keys(upstream, tmp_path):
         Raw(two.address) as raw,
     ):
         assert (await raw.ask(get("/", cookie=one.cookie()))).status == 200
+
+
+def listening(family: int, name: object) -> socket.socket:
+    opened = socket.socket(family)
+    opened.bind(name)
+    opened.listen()
+    return opened
+
+
+async def test_sockets_that_were_passed_win_over_the_configured_address(upstream, tmp_path):
+    path = tmp_path / "passed.sock"
+    passed = [
+        listening(socket.AF_INET, ("127.0.0.1", 0)),
+        listening(socket.AF_INET6, ("::1", 0)),
+        listening(socket.AF_UNIX, str(path)),
+    ]
+    ports = [one.getsockname()[1] for one in passed[:2]]
+    async with protecting(upstream.url, tmp_path, listen="192.0.2.1:80", passed=passed, **NO_IDP) as passproxy:
+        assert passproxy.address == f"127.0.0.1:{ports[0]}, [::1]:{ports[1]}, unix:{path}"
+        for opened in (
+            asyncio.open_connection("127.0.0.1", ports[0]),
+            asyncio.open_connection("::1", ports[1]),
+            asyncio.open_unix_connection(str(path)),
+        ):
+            reader, writer = await opened
+            writer.write(get("/", "Connection: close", cookie=passproxy.cookie()))
+            assert b" 200 OK" in await reader.read()
+            writer.close()
+            await writer.wait_closed()
+    # Whoever passed it goes on with it.
+    assert path.exists()
+
+
+async def test_what_connects_between_two_processes_waits_in_the_passed_socket(upstream, tmp_path):
+    with listening(socket.AF_INET, ("127.0.0.1", 0)) as kept:
+        address = "{}:{}".format(*kept.getsockname())
+        async with protecting(upstream.url, tmp_path, passed=[kept.dup()], **NO_IDP) as first, Raw(address) as raw:
+            assert (await raw.ask(get("/", cookie=first.cookie()))).status == 200
+        async with Raw(address) as between:
+            await between.send(HEALTH)
+            async with protecting(upstream.url, tmp_path, passed=[kept.dup()], **NO_IDP):
+                assert (await between.answer()).status == 200
