@@ -122,7 +122,7 @@ class OidcSettings(Section):
     group_overage_endpoints: Annotated[tuple[ProviderUrl, ...], Listed] = ()
     allow_unverified_email: bool = False
     acr_values: TextList = ()
-    max_age: Annotated[Seconds | None, Field(ge=0, le=31 * 86400)] = None
+    max_age: Annotated[Seconds, Field(ge=0, le=31 * 86400)] | None = None
     signing_algorithms: Annotated[
         tuple[Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"], ...],
         Listed,
@@ -152,7 +152,7 @@ class SessionSettings(Section):
     lifetime: Annotated[
         Seconds, Field(ge=SESSION_LIFETIME_BOUNDS_SECONDS[0], le=SESSION_LIFETIME_BOUNDS_SECONDS[1])
     ] = 86400
-    refresh: Annotated[Seconds | None, Off, Field(ge=5, le=86400)] = 300
+    refresh: Annotated[Annotated[Seconds, Field(ge=5, le=86400)] | None, Off] = 300
     not_before: Instant | None = None
     keys_file: Text | None = None
     cookie_name: CookieName | None = None
