@@ -30,7 +30,7 @@ PYTEST := PYTHONSAFEPATH=1 $(BIN)/pytest --override-ini pythonpath=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check e2e interop bench bench-quick parts hostile soak coverage lock clean
+.PHONY: help demo test check docs e2e interop bench bench-quick parts hostile soak coverage lock clean
 
 help: ## this list
 	@echo 'make TARGET, where TARGET is one of'
@@ -49,6 +49,9 @@ check: $(VENV)/dev.stamp ## the linter, the formatter's opinion, the types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+docs: $(VENV)/runtime.stamp ## what is generated about the configuration: docs/configuration.md and the JSON Schema
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m docs.reference
 
 e2e: $(VENV)/dev.stamp $(VENV)/project.stamp ## a real browser through a real nginx
 	$(call apt,nginx,nginx)

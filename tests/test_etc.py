@@ -16,6 +16,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from docs.schema import HIDDEN, comment_above
 from passproxy.core.config import settings_from, variables
 from passproxy.core.http1 import HEAD_LIMIT_BYTES
 from passproxy.core.settings import PassthroughPath, Settings
@@ -24,9 +25,6 @@ from passproxy.web.connection import KEEP_ALIVE_SECONDS
 ETC = Path(__file__).parent.parent / "etc"
 EXAMPLE = ETC / "passproxy" / "example.yaml"
 NGINX = ETC / "nginx" / "passproxy.conf"
-
-#: A key or a list item behind a `#`; prose never looks like one, because of its space.
-_HIDDEN = re.compile(r"^( *)#(?=\S)", re.MULTILINE)
 
 _SIZE = {"k": 1024, "m": 1024**2}
 
@@ -37,7 +35,7 @@ def example() -> str:
 
 def everything() -> dict[str, Any]:
     """The example with every key uncommented; not a configuration, since some exclude each other."""
-    data = yaml.load(_HIDDEN.sub(r"\1", example()), Loader=yaml.BaseLoader)
+    data = yaml.load(HIDDEN.sub(r"\1", example()), Loader=yaml.BaseLoader)
     assert isinstance(data, dict)
     return data
 
@@ -146,22 +144,17 @@ def test_a_key_that_the_example_hides_says_when_it_is_no_default(path):
         return
     comment, is_hidden = _comment_above(path)
     if is_hidden and value_at(everything(), path):
-        assert "(example)" in comment.replace("\n", " "), f"{path}: {comment}"
+        assert "(example)" in comment, f"{path}: {comment}"
 
 
 def _comment_above(path: str) -> tuple[str, bool]:
     """The prose above a key, and whether the key is commented out."""
-    node, text = yaml.compose(_HIDDEN.sub(r"\1", example()), Loader=yaml.BaseLoader), example().splitlines()
+    node, text = yaml.compose(HIDDEN.sub(r"\1", example()), Loader=yaml.BaseLoader), example().splitlines()
     line = 0
     for part in path.split("."):
         key, node = next((k, v) for k, v in node.value if k.value == part)
         line = key.start_mark.line
-    above: list[str] = []
-    for previous in reversed(text[:line]):
-        if not previous.strip().startswith("# "):
-            break
-        above.insert(0, previous.strip().removeprefix("# "))
-    return " ".join(above), text[line].strip().startswith("#")
+    return comment_above(text, line), text[line].strip().startswith("#")
 
 
 def test_every_key_of_the_example_is_explained():

@@ -11,7 +11,7 @@ from passproxy.core.errors import ConfigError
 
 #: In the order in which they are listed. Only the one that is asked for is imported: what the demo
 #: needs would stay in the memory of each served domain.
-_COMMANDS = ("serve", "check", "demo", "explain")
+_COMMANDS = ("serve", "check", "demo", "explain", "schema")
 
 #: sysexits.h's EX_CONFIG: systemd does not restart on it, and scripts can tell it apart.
 EXIT_CONFIG = 78
@@ -22,6 +22,7 @@ examples:
   passproxy check /etc/passproxy/app.yaml
   passproxy serve /etc/passproxy/app.yaml
   passproxy explain PP-SAML-AUDIENCE
+  passproxy schema > /etc/passproxy/schema.json
 
 exit codes: 0 done; 1 refused or failed; 2 wrong usage; 78 mistakes in the configuration
 """

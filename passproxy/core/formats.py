@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -25,6 +26,14 @@ _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 CLOCK_SKEW_LIMIT_SECONDS = 300
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """How people write a value, for those who list the keys: in words, and as a pattern that editors check with."""
+
+    words: str
+    pattern: str | None = None
+
+
 def duration_seconds(value: Any) -> Any:
     """`30s`, `5m`, `24h` or `7d` as seconds. Whole numbers without a unit are refused: of what?"""
     if isinstance(value, str):
@@ -32,6 +41,14 @@ def duration_seconds(value: Any) -> Any:
             return int(match[1]) * _UNIT_SECONDS[match[2]]
         raise ValueError("expected a duration such as 30s, 5m, 24h or 7d")
     return value
+
+
+def duration_text(seconds: int) -> str:
+    """Seconds as people write them, in the largest unit that divides them."""
+    unit = next(unit for unit in ("d", "h", "m", "s") if seconds % _UNIT_SECONDS[unit] == 0)
+    if unit == "d" and seconds < 3 * _UNIT_SECONDS["d"]:
+        unit = "h" if seconds else "s"
+    return f"{seconds // _UNIT_SECONDS[unit]}{unit}"
 
 
 def _off(value: Any) -> Any:
@@ -181,24 +198,41 @@ def _split(value: Any) -> Any:
     return tuple(item.strip() for item in value.split(",")) if isinstance(value, str) else value
 
 
-Seconds = Annotated[int, BeforeValidator(duration_seconds)]
-Text = Annotated[str, AfterValidator(_not_blank)]
-ProviderUrl = Annotated[str, AfterValidator(provider_url)]
+Seconds = Annotated[int, BeforeValidator(duration_seconds), Written("duration", r"^\s*[0-9]{1,9}\s*[smhd]\s*$")]
+Text = Annotated[str, AfterValidator(_not_blank), Written("text", r"\S")]
+ProviderUrl = Annotated[str, AfterValidator(provider_url), Written("https URL", r"^https?://[^\s]+$")]
 TextList = Annotated[tuple[Text, ...], BeforeValidator(_split)]
 Skew = Annotated[Seconds, Field(ge=0, le=CLOCK_SKEW_LIMIT_SECONDS)]
 Off = BeforeValidator(_off)
-Instant = Annotated[int, BeforeValidator(_instant)]
+Instant = Annotated[
+    int,
+    BeforeValidator(_instant),
+    Written(
+        "date and time with its zone",
+        r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9:.]+(Z|[+-][0-9]{2}:?[0-9]{2})\s*$",
+    ),
+]
 Listed = BeforeValidator(_split)
-Secret = Annotated[SecretStr, AfterValidator(_secret)]
-HostName = Annotated[str, AfterValidator(_host_name)]
-Issuer = Annotated[str, AfterValidator(_issuer)]
-UpstreamUrl = Annotated[str, AfterValidator(_upstream_url)]
-OriginUrl = Annotated[str, AfterValidator(_origin_url)]
-SupportUrl = Annotated[str, AfterValidator(_support_url)]
-ListenAddress = Annotated[str, AfterValidator(_listen_address)]
-Network = Annotated[str, AfterValidator(_network)]
-Pattern = Annotated[Text, AfterValidator(_pattern)]
-PathPattern = Annotated[str, AfterValidator(_path_pattern)]
-Method = Annotated[str, AfterValidator(_token)]
-CookieName = Annotated[str, AfterValidator(_cookie_name)]
-RevocationStore = Annotated[str, AfterValidator(_revocation_store)]
+Secret = Annotated[SecretStr, AfterValidator(_secret), Written("secret", r"\S")]
+HostName = Annotated[str, AfterValidator(_host_name), Written("host name", r"^\s*[A-Za-z0-9.:-]+\s*$")]
+Issuer = Annotated[str, AfterValidator(_issuer), Written("https URL", r"^https?://[^\s?#]+$")]
+UpstreamUrl = Annotated[
+    str,
+    AfterValidator(_upstream_url),
+    Written("http, https or http+unix URL", r"^(https?://[^\s/?#]+/?|http\+unix:/[^\s]+)$"),
+]
+OriginUrl = Annotated[str, AfterValidator(_origin_url), Written("origin", r"^https?://[^\s/?#]+/?$")]
+SupportUrl = Annotated[
+    str, AfterValidator(_support_url), Written("https, http or mailto URL", r"^(https?|mailto):[^\s]+$")
+]
+ListenAddress = Annotated[
+    str, AfterValidator(_listen_address), Written("address:port or unix:/path", r"^(unix:/.*|[^*]+:[0-9]+)$")
+]
+Network = Annotated[str, AfterValidator(_network), Written("address or network", r"^[0-9A-Fa-f.:]+(/[0-9.]+)?$")]
+Pattern = Annotated[Text, AfterValidator(_pattern), Written("regular expression", r"\S")]
+PathPattern = Annotated[str, AfterValidator(_path_pattern), Written("path pattern", r"^/[^\s%\\?#;\[\]{}()|^$+\"<>]*$")]
+Method = Annotated[str, AfterValidator(_token), Written("request method", r"^[A-Z][A-Z-]{0,19}$")]
+CookieName = Annotated[str, AfterValidator(_cookie_name), Written("cookie name", r"^(__Host-)?[A-Za-z0-9_-]{1,64}$")]
+RevocationStore = Annotated[
+    str, AfterValidator(_revocation_store), Written("none, memory or file:/path", r"^(none|memory|file:/.+)$")
+]

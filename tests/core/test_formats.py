@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from passproxy.core.formats import duration_seconds
+from passproxy.core.formats import duration_seconds, duration_text
 from passproxy.core.settings import (
     OidcSettings,
     PassthroughSettings,
@@ -363,3 +363,12 @@ def test_and_none_but_real_ones(methods):
 )
 def test_cfg_05_nothing_is_not_everything(paths):
     refused(PassthroughSettings, paths=paths)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (5, "5s"), (60, "1m"), (90, "90s"), (3600, "1h"), (86400, "24h"), (172800, "48h"), (604800, "7d")],
+)
+def test_a_duration_is_written_as_people_write_it(seconds, text):
+    assert duration_text(seconds) == text
+    assert duration_seconds(text) == seconds

@@ -44,6 +44,18 @@ def test_cfg_04_and_no_other_time(lifetime):
     refused(SessionSettings, lifetime=lifetime)
 
 
+@pytest.mark.parametrize(
+    ("written", "seconds"), [("off", None), (" off ", None), (None, None), ("5s", 5), ("24h", 86400)]
+)
+def test_the_provider_is_asked_again_now_and_then_or_never(written, seconds):
+    assert SessionSettings(refresh=written).refresh == seconds
+
+
+@pytest.mark.parametrize("written", ["4s", "25h", "false", "never", ""])
+def test_and_not_at_any_other_time(written):
+    refused(SessionSettings, refresh=written)
+
+
 @pytest.mark.parametrize("model", [SamlSettings, OidcSettings])
 def test_clocks_may_differ_by_minutes_at_most(model):
     more = {"issuer": "https://i", "client_id": "c"} if model is OidcSettings else {}
