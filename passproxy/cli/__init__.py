@@ -11,7 +11,7 @@ from passproxy.core.errors import ConfigError
 
 #: In the order in which they are listed. Only the one that is asked for is imported: what the demo
 #: needs would stay in the memory of each served domain.
-_COMMANDS = ("serve", "check", "demo", "explain")
+_COMMANDS = ("serve", "check", "health", "demo", "explain")
 
 #: sysexits.h's EX_CONFIG: systemd does not restart on it, and scripts can tell it apart.
 EXIT_CONFIG = 78
