@@ -11,7 +11,14 @@ from passproxy.core.errors import ConfigError
 
 #: In the order in which they are listed. Only the one that is asked for is imported: what the demo
 #: needs would stay in the memory of each served domain.
-_COMMANDS = ("serve", "check", "demo", "explain", "schema")
+COMMANDS = (
+    "serve",
+    "check",
+    "health",
+    "demo",
+    "schema",
+    "explain",
+)
 
 #: sysexits.h's EX_CONFIG: systemd does not restart on it, and scripts can tell it apart.
 EXIT_CONFIG = 78
@@ -39,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"passproxy {passproxy.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     given = sys.argv[1:] if arguments is None else arguments
-    for name in given[:1] if given[:1] and given[0] in _COMMANDS else _COMMANDS:
+    for name in given[:1] if given[:1] and given[0] in COMMANDS else COMMANDS:
         import_module(f"passproxy.cli.{name}").add(commands)
     chosen = parser.parse_args(given)
     try:
