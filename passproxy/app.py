@@ -63,7 +63,7 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[str], 
         OSError: the address cannot be listened on.
     """
     origin = origin_of(settings)
-    ring = KeyRing(_keys(settings), str(origin))
+    ring = KeyRing(_keys(settings), str(origin), time.time)
     names = cookie_names(settings.session.cookie_name, origin)
     separator = settings.headers.list_separator
 
@@ -86,7 +86,8 @@ async def serve(settings: Settings, stop: asyncio.Event, ready: Callable[[str], 
         headers={"User-Agent": f"PassProxy/{passproxy.__version__}"},
         trust_env=False,
     ) as http:
-        provider = build(settings.identity_provider, origin, http, state_dir, ring.key(Purpose.LAST_GOOD), time.time)
+        copies = ring.keys(Purpose.LAST_GOOD)
+        provider = build(settings.identity_provider, origin, http, state_dir, copies, time.time)
         logins = Logins(provider, PendingLogins(ring, names), sessions, rules)
         server = Server(settings.listen, watch)
         parts = Parts(
@@ -126,10 +127,14 @@ def _state_dir(settings: Settings) -> Path:
     return path
 
 
+def keys_file_of(settings: Settings) -> Path:
+    """Where the session keys are: configured, or in the state folder."""
+    return Path(settings.session.keys_file or state_dir_of(settings) / "keys.json")
+
+
 def _keys(settings: Settings) -> tuple[Key, ...]:
-    if settings.session.keys_file is not None:
-        return obtained_keys(Path(settings.session.keys_file), may_create=False, now=time.time())
-    return obtained_keys(_state_dir(settings) / "keys.json", may_create=True, now=time.time())
+    _state_dir(settings)
+    return obtained_keys(keys_file_of(settings), may_create=settings.session.keys_file is None, now=time.time())
 
 
 def _limits(settings: Settings) -> Limits:

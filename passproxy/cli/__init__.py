@@ -11,7 +11,7 @@ from passproxy.core.errors import ConfigError
 
 #: In the order in which they are listed. Only the one that is asked for is imported: what the demo
 #: needs would stay in the memory of each served domain.
-_COMMANDS = ("serve", "check", "demo", "explain")
+_COMMANDS = ("serve", "check", "demo", "explain", "metadata", "keys", "revoke")
 
 #: sysexits.h's EX_CONFIG: systemd does not restart on it, and scripts can tell it apart.
 EXIT_CONFIG = 78
@@ -22,6 +22,9 @@ examples:
   passproxy check /etc/passproxy/app.yaml
   passproxy serve /etc/passproxy/app.yaml
   passproxy explain PP-SAML-AUDIENCE
+  passproxy metadata /etc/passproxy/app.yaml
+  passproxy keys rotate /etc/passproxy/app.yaml
+  passproxy revoke /etc/passproxy/app.yaml --subject 248289761001
 
 exit codes: 0 done; 1 refused or failed; 2 wrong usage; 78 mistakes in the configuration
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -21,12 +21,12 @@ def build(
     origin: Origin,
     http: aiohttp.ClientSession,  # noqa: TID251 - a type here, not a second session
     state_dir: Path,
-    key: bytes,
+    keys: Sequence[bytes],
     clock: Callable[[], float],
 ) -> IdentityProvider:
-    """The configured identity provider. `key` protects what is kept about it in `state_dir`."""
+    """The configured identity provider. `keys` protect what is kept about it in `state_dir`, the first what is new."""
     if isinstance(settings, SamlSettings):
-        keys = own_keys(settings, state_dir, origin.host, clock())
-        last_good = LastGood(state_dir / "saml-metadata.xml", key)
-        return SamlProvider(settings, origin, http, last_good, clock, keys=keys, signer=signer_of_metadata(settings))
-    return OidcProvider(settings, origin, http, LastGood(state_dir / "oidc-discovery.json", key), clock)
+        own = own_keys(settings, state_dir, origin.host, clock())
+        last_good = LastGood(state_dir / "saml-metadata.xml", *keys)
+        return SamlProvider(settings, origin, http, last_good, clock, keys=own, signer=signer_of_metadata(settings))
+    return OidcProvider(settings, origin, http, LastGood(state_dir / "oidc-discovery.json", *keys), clock)

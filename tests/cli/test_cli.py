@@ -15,7 +15,7 @@ def test_the_version_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"passproxy {passproxy.__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["serve", "check", "demo", "explain"])
+@pytest.mark.parametrize("command", ["serve", "check", "demo", "explain", "metadata", "keys", "revoke"])
 def test_each_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
     with pytest.raises(SystemExit) as end:
         main([command, "--help"])
