@@ -68,7 +68,7 @@ async def serve(
         OSError: the address cannot be listened on.
     """
     origin = Origin.of(settings.domain, settings.origin)
-    ring = KeyRing(_keys(settings), str(origin))
+    ring = KeyRing(_keys(settings), str(origin), time.time)
     names = cookie_names(settings.session.cookie_name, origin)
     separator = settings.headers.list_separator
 
@@ -91,7 +91,8 @@ async def serve(
         headers={"User-Agent": f"PassProxy/{passproxy.__version__}"},
         trust_env=False,
     ) as http:
-        provider = build(settings, origin, http, state_dir, ring.key(Purpose.LAST_GOOD), time.time)
+        copies = ring.keys(Purpose.LAST_GOOD)
+        provider = build(settings, origin, http, state_dir, copies, time.time)
         logins = Logins(provider, PendingLogins(ring, names), sessions, rules)
         server = Server(settings.listen, watch, passed)
         parts = Parts(
@@ -131,10 +132,14 @@ def _state_dir(settings: Settings) -> Path:
     return path
 
 
+def keys_file_of(settings: Settings) -> Path:
+    """Where the session keys are: configured, or in the state folder."""
+    return Path(settings.session.keys_file or state_dir_of(settings) / "keys.json")
+
+
 def _keys(settings: Settings) -> tuple[Key, ...]:
-    if settings.session.keys_file is not None:
-        return obtained_keys(Path(settings.session.keys_file), may_create=False, now=time.time())
-    return obtained_keys(_state_dir(settings) / "keys.json", may_create=True, now=time.time())
+    _state_dir(settings)
+    return obtained_keys(keys_file_of(settings), may_create=settings.session.keys_file is None, now=time.time())
 
 
 def _limits(settings: Settings) -> Limits:

@@ -60,8 +60,8 @@ class Apart:
 APART = {
     # An application and an identity provider of its own; the command line alone starts it.
     "demo": Apart(frozenset({"core"}), frozenset({"cli"})),
-    # Files, which the core does not touch, for the one who builds the rest from them.
-    "keyfile": Apart(frozenset({"core"}), frozenset({"app"})),
+    # Files, which the core does not touch, for the one who builds the rest from them and for who rotates.
+    "keyfile": Apart(frozenset({"core"}), frozenset({"app", "cli"})),
     # Copied into applications: it must stand alone.
     "trusted": Apart(frozenset(), frozenset()),
 }

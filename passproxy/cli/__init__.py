@@ -15,6 +15,9 @@ COMMANDS = (
     "serve",
     "check",
     "health",
+    "metadata",
+    "keys",
+    "revoke",
     "demo",
     "schema",
     "explain",
@@ -30,6 +33,9 @@ examples:
   passproxy serve /etc/passproxy/app.yaml
   passproxy explain PP-SAML-AUDIENCE
   passproxy schema > /etc/passproxy/schema.json
+  passproxy metadata /etc/passproxy/app.yaml
+  passproxy keys rotate /etc/passproxy/app.yaml
+  passproxy revoke /etc/passproxy/app.yaml --subject 248289761001
 
 exit codes: 0 done; 1 refused or failed; 2 wrong usage; 78 mistakes in the configuration
 """

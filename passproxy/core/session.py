@@ -18,6 +18,7 @@ import base64
 import hashlib
 import json
 import math
+import re
 import secrets
 import zlib
 from collections.abc import Callable, Mapping
@@ -54,6 +55,7 @@ _CLAIMS = frozenset({"v", "sid", "sub", "idp", "auth_time", "checked", "handles"
 
 #: 96 bits name a session among all that ever were, and a session has three or four.
 _HANDLE_CHARACTERS = 16
+_HANDLE = re.compile(rf"[A-Za-z0-9_-]{{{_HANDLE_CHARACTERS}}}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,19 @@ def handle_of(name: str) -> str:
 
 
 def own_handle(session_id: str) -> str:
-    """The handle of one session, by its own id."""
+    """The handle of one session, by its own id; the log names sessions by it."""
     return handle_of(f"session:{session_id}")
+
+
+def subject_handle(subject: str) -> str:
+    """The handle of all sessions of one person, by the provider's stable identifier."""
+    return handle_of(f"subject:{subject}")
+
+
+def handles_named(session: str) -> tuple[str, ...]:
+    """What somebody may mean by the name of a session: its handle as the log has it, or the provider's `sid`."""
+    handles = (own_handle(session), handle_of(f"sid:{session}"))
+    return (session, *handles) if _HANDLE.match(session) else handles
 
 
 class Sessions:
@@ -158,7 +171,8 @@ class Sessions:
             expires_at = min(expires_at, authentication.expires_at)
         session_id = secrets.token_urlsafe(16)
         renewable = authentication.is_renewable and self._rules.refresh_seconds is not None
-        handles = (own_handle(session_id), *map(handle_of, authentication.handles))
+        own = (own_handle(session_id), subject_handle(identity.subject))
+        handles = (*own, *map(handle_of, authentication.handles))
         return Session(session_id, identity, issued_at, expires_at, issued_at if renewable else 0, handles)
 
     def renewed(self, session: Session, identity: Identity, authentication: Authentication, now: float) -> Session:

@@ -3,8 +3,8 @@ Sealing and unsealing: what PassProxy gives to a browser and believes when it co
 
 One key ring, one derived key for each purpose and origin: a token made for one
 purpose, or for another domain that shares the key file, opens nowhere else.
-The newest key seals, every key of the ring opens; a key that has left the ring
-opens nothing. The purposes are the members of `Purpose`.
+The newest key whose time has come seals, every key of the ring opens; a key that
+has left the ring opens nothing. The purposes are the members of `Purpose`.
 
 `seal` makes a signed JWT that its bearer may read (RFC 7519, RFC 8725), `enclose`
 a small encrypted value. This module knows no cookie and no clock.
@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -67,23 +68,57 @@ class Purpose(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A master key. `created` is seconds since the epoch; the newest key seals."""
+    """
+    A master key. Times are seconds since the epoch.
+
+    It opens from the moment it is read and seals from `seals_from` on: what is
+    between is the time in which every instance reads it.
+    """
 
     kid: str
     secret: bytes
     created: int
+    seals_from: int = 0
 
     def __repr__(self) -> str:
         return f"Key(kid={self.kid!r}, created={self.created})"
 
 
-def new_key(now: float) -> Key:
-    return Key(secrets.token_hex(4), secrets.token_bytes(KEY_BYTES), int(now))
+def new_key(now: float, seals_from: float = 0) -> Key:
+    return Key(secrets.token_hex(4), secrets.token_bytes(KEY_BYTES), int(now), int(seals_from))
+
+
+def sealing_key(keys: tuple[Key, ...], now: float) -> Key:
+    """Of keys, newest first, the one that seals now; before the time of all of them the one whose time comes first."""
+    ready = (key for key in keys if key.seals_from <= now)
+    return next(ready, None) or min(keys, key=lambda key: key.seals_from)
+
+
+def needed_keys(keys: tuple[Key, ...], now: float, lifetime_seconds: float) -> tuple[Key, ...]:
+    """
+    The keys, newest first, under which something may be sealed that still holds.
+
+    A key's last token was made when its successor began to seal, and lives for
+    `lifetime_seconds` at most.
+    """
+    return tuple(
+        key
+        for number, key in enumerate(keys)
+        if number == 0 or max(keys[number - 1].seals_from, keys[number - 1].created) + lifetime_seconds > now
+    )
 
 
 def keys_text(keys: tuple[Key, ...]) -> str:
     """The content of a key file."""
-    entries = [{"kid": key.kid, "created": key.created, "secret": _encoded(key.secret)} for key in keys]
+    entries = [
+        {
+            "kid": key.kid,
+            "created": key.created,
+            **({"seals_from": key.seals_from} if key.seals_from else {}),
+            "secret": _encoded(key.secret),
+        }
+        for key in keys
+    ]
     return json.dumps({"keys": entries}, indent=1) + "\n"
 
 
@@ -109,22 +144,32 @@ def keys_from(text: str) -> tuple[Key, ...]:
 def _key_from(entry: dict[str, Any]) -> Key:
     if type(entry["kid"]) is not str:
         raise TypeError("a kid that is not a string")
-    return Key(entry["kid"], base64.urlsafe_b64decode(entry["secret"] + "=="), int(entry["created"]))
+    secret = base64.urlsafe_b64decode(entry["secret"] + "==")
+    return Key(entry["kid"], secret, int(entry["created"]), int(entry.get("seals_from", 0)))
 
 
 class KeyRing:
-    """The keys of one origin, derived for each purpose."""
+    """
+    The keys of one origin, newest first, derived for each purpose.
 
-    def __init__(self, keys: tuple[Key, ...], origin: str) -> None:
+    `clock` tells when the time of a key has come; without one it has come for all.
+    """
+
+    def __init__(self, keys: tuple[Key, ...], origin: str, clock: Callable[[], float] = lambda: math.inf) -> None:
         self._origin = origin
-        self._newest = keys[0].kid
+        self._keys = keys
+        self._clock = clock
         self._derived = {
             (key.kid, purpose): _derive(key.secret, purpose, origin) for key in keys for purpose in Purpose
         }
 
+    @property
+    def _sealing(self) -> str:
+        return self._keys[0].kid if len(self._keys) == 1 else sealing_key(self._keys, self._clock()).kid
+
     def key(self, purpose: Purpose) -> bytes:
-        """The newest key for a purpose that is neither sealed nor enclosed."""
-        return self._derived[self._newest, purpose]
+        """The key in use for a purpose that is neither sealed nor enclosed."""
+        return self._derived[self._sealing, purpose]
 
     def keys(self, purpose: Purpose) -> list[bytes]:
         """Every key for a purpose, newest first."""
@@ -132,6 +177,7 @@ class KeyRing:
 
     def seal(self, purpose: Purpose, claims: Mapping[str, Any], *, issued_at: int, expires_at: int) -> str:
         """A signed JWT. `iss`, `aud`, `iat` and `exp` are added to the claims."""
+        kid = self._sealing
         return jwt.encode(
             {
                 **claims,
@@ -140,9 +186,9 @@ class KeyRing:
                 "iat": issued_at,
                 "exp": expires_at,
             },
-            self._derived[self._newest, purpose],
+            self._derived[kid, purpose],
             algorithm=_ALGORITHM,
-            headers={"typ": purpose.value, "kid": self._newest},
+            headers={"typ": purpose.value, "kid": kid},
         )
 
     def unseal(self, purpose: Purpose, token: bytes, now: float) -> dict[str, Any]:
@@ -196,9 +242,9 @@ class KeyRing:
 
     def enclose(self, purpose: Purpose, content: bytes) -> str:
         """Encrypted and authenticated (AES-256-GCM), in URL-safe characters; 60 more than its content takes."""
-        nonce = secrets.token_bytes(12)
-        cipher = AESGCM(self._derived[self._newest, purpose]).encrypt(nonce, content, purpose.value.encode())
-        return f"{self._newest}.{_encoded(nonce + cipher)}"
+        nonce, kid = secrets.token_bytes(12), self._sealing
+        cipher = AESGCM(self._derived[kid, purpose]).encrypt(nonce, content, purpose.value.encode())
+        return f"{kid}.{_encoded(nonce + cipher)}"
 
     def disclose(self, purpose: Purpose, value: bytes, limit_bytes: int = TOKEN_LIMIT_BYTES) -> bytes:
         """

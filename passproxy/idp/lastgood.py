@@ -22,11 +22,11 @@ COPY_LIMIT_BYTES = 6 * 1024 * 1024
 
 
 class LastGood:
-    """One file. `key` is secret and this instance's own."""
+    """One file. Keys are secret and this instance's own: the first is for what is stored, each for what was."""
 
-    def __init__(self, path: Path, key: bytes) -> None:
+    def __init__(self, path: Path, *keys: bytes) -> None:
         self._path = path
-        self._key = key
+        self._keys = keys
 
     def load(self) -> bytes | None:
         """The document as it was stored, or None when there is no copy that can be trusted."""
@@ -35,7 +35,7 @@ class LastGood:
         except OSError:
             return None
         mac, separator, document = stored.partition(b"\n")
-        if not separator or not hmac.compare_digest(mac, self._mac(document)):
+        if not separator or not any(hmac.compare_digest(mac, self._mac(document, key)) for key in self._keys):
             return None
         return document
 
@@ -49,7 +49,7 @@ class LastGood:
         descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(self._mac(document) + b"\n" + document)
+                file.write(self._mac(document, self._keys[0]) + b"\n" + document)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(name, self._path)
@@ -66,6 +66,6 @@ class LastGood:
                 raise OSError("not a regular file")
             return file.read(COPY_LIMIT_BYTES)
 
-    def _mac(self, document: bytes) -> bytes:
+    def _mac(self, document: bytes, key: bytes) -> bytes:
         # The file's name takes part: the copy of another document does not fit here.
-        return hmac.digest(self._key, self._path.name.encode() + b"\0" + document, hashlib.sha256).hex().encode()
+        return hmac.digest(key, self._path.name.encode() + b"\0" + document, hashlib.sha256).hex().encode()

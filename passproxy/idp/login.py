@@ -17,7 +17,7 @@ from passproxy.core import kept
 from passproxy.core.errors import AccessDenied, CallbackMalformed, IdpUnavailable, LoginError, LoginReplayed
 from passproxy.core.identity import AttributeRules, Authentication, identity_from, unsafe_groups
 from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogin, PendingLogins, is_login_id
-from passproxy.core.session import Session, Sessions
+from passproxy.core.session import Session, Sessions, own_handle
 from passproxy.core.urls import with_fragment
 from passproxy.idp.base import Callback, IdentityProvider, Proof
 
@@ -121,14 +121,14 @@ class Logins:
         if dropped := unsafe_groups(said, self._rules):
             _log.warning(
                 "identity.groups_dropped session=%s count=%d they hold the separator, or are not plain text",
-                session.id[:8],
+                own_handle(session.id),
                 dropped,
             )
         if not self._sessions.known(session).is_permitted:
             raise AccessDenied("in none of access.require_any_group")
         enclosed = kept.enclosed(self.ring, session.id, said.kept)
         if enclosed is None:
-            _log.warning("session.kept_too_large session=%s it will not be renewed", session.id[:8])
+            _log.warning("session.kept_too_large session=%s it will not be renewed", own_handle(session.id))
             session = replace(session, checked_at=0)
         return Finished(session, self._sessions.seal(session), enclosed or "", return_to, expired)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,20 +25,20 @@ def build(
     origin: Origin,
     http: aiohttp.ClientSession,  # noqa: TID251 - a type here, not a second session
     state_dir: Path,
-    key: bytes,
+    keys: Sequence[bytes],
     clock: Callable[[], float],
 ) -> IdentityProvider:
     """
-    The configured identity provider. `key` protects what is kept about it in `state_dir`.
+    The configured identity provider. `keys` protect what is kept about it in `state_dir`, the first what is new.
 
     Raises:
         ConfigError: its keys or certificates cannot be used, or none is configured.
     """
     saml, oidc = settings.saml, settings.oidc
     if saml is not None:
-        keys = own_keys(saml, state_dir, origin.host, clock())
-        last_good = LastGood(state_dir / "saml-metadata.xml", key)
-        return SamlProvider(saml, origin, http, last_good, clock, keys=keys, signer=signer_of_metadata(saml))
+        own = own_keys(saml, state_dir, origin.host, clock())
+        last_good = LastGood(state_dir / "saml-metadata.xml", *keys)
+        return SamlProvider(saml, origin, http, last_good, clock, keys=own, signer=signer_of_metadata(saml))
     if oidc is None:
         raise ConfigError(("no identity provider",))
-    return OidcProvider(oidc, origin, http, LastGood(state_dir / "oidc-discovery.json", key), clock)
+    return OidcProvider(oidc, origin, http, LastGood(state_dir / "oidc-discovery.json", *keys), clock)

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from passproxy.core import kept
 from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused
 from passproxy.core.identity import AttributeRules, Authentication, identity_from
-from passproxy.core.session import Known, Session, Sessions
+from passproxy.core.session import Known, Session, Sessions, own_handle
 from passproxy.core.tokens import KeyRing
 from passproxy.idp.base import IdentityProvider
 
@@ -144,7 +144,7 @@ class Renewals:
                 _remember(self._answered_digests, digest, None)
             return renewed
         except RenewalRefused as error:
-            _log.info("session.renewal_refused session=%s %s", session.id[:8], error.detail)
+            _log.info("session.renewal_refused session=%s %s", own_handle(session.id), error.detail)
             _remember(self._refused_at, digest, now)
             return Unchanged()
         except LoginError as error:
@@ -157,7 +157,7 @@ class Renewals:
     def _renewed(self, session: Session, said: Authentication, now: float) -> Renewed:
         enclosed = kept.enclosed(self._ring, session.id, said.kept)
         if enclosed is None:
-            _log.warning("session.kept_too_large session=%s it will not be renewed again", session.id[:8])
+            _log.warning("session.kept_too_large session=%s it will not be renewed again", own_handle(session.id))
             said = replace(said, is_renewable=False)
         identity = session.identity
         if not said.keeps_identity:

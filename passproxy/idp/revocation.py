@@ -152,6 +152,10 @@ class SharedRevocations(Revocations):
             kept = b"".join(_line(handle, at) for handle, at in found.items() if at >= begin)
             temporary = self._path.with_name(f".{self._path.name}.new")
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                before, made = os.fstat(descriptor), os.fstat(file.fileno())
+                if (made.st_uid, made.st_gid) != (before.st_uid, before.st_gid):
+                    # An administrator's command must not take the file away from the service.
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
                 file.write(kept)
                 file.flush()
                 os.fsync(file.fileno())

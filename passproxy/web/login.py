@@ -26,7 +26,7 @@ from passproxy.core.errors import (
 )
 from passproxy.core.pending import LOGIN_LIMIT_SECONDS, is_login_id
 from passproxy.core.routing import PREFIX, endpoint
-from passproxy.core.session import Session
+from passproxy.core.session import Session, own_handle
 from passproxy.core.urls import Origin, with_fragment
 from passproxy.idp.base import Callback
 from passproxy.idp.login import Logins, Started
@@ -107,7 +107,11 @@ class LoginEndpoints:
             return self._resumed(self._logins.login_id(callback), asked)
         session = finished.session
         log.event(
-            "info", "auth.login", user=session.identity.attributes["user"], client=asked.client, session=session.id[:8]
+            "info",
+            "auth.login",
+            user=session.identity.attributes["user"],
+            client=asked.client,
+            session=own_handle(session.id),
         )
         target = self._origin.url(self._landing(finished.return_to))
         return redirect(target).with_fields(

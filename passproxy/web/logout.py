@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from passproxy.core.cookies import CookieNames
 from passproxy.core.routing import PREFIX
+from passproxy.core.session import own_handle
 from passproxy.core.urls import Origin
 from passproxy.idp.base import Departure, LogoutNotice, Message
 from passproxy.idp.logout import Logouts
@@ -48,7 +49,7 @@ class LogoutEndpoints:
                 "auth.logout",
                 user=session.identity.attributes["user"],
                 client=asked.client,
-                session=session.id[:8],
+                session=own_handle(session.id),
             )
         return self._sent_on(departure).with_fields(
             (*self._cookies.expire(asked.crumbs), *self._cookies.forget(asked.crumbs))

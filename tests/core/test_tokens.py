@@ -22,6 +22,7 @@ from passproxy.core.tokens import (
     Purpose,
     keys_from,
     keys_text,
+    needed_keys,
     new_key,
 )
 from tests.core.given import KEY, NOW, OLD_KEY, RING, examples
@@ -304,3 +305,30 @@ def test_a_bad_key_file_is_refused_by_name(text):
         keys_from(text)
     assert "key file" in refusal.value.problems[0]
     assert "c3Nz" not in refusal.value.problems[0]
+
+
+def test_a_key_opens_at_once_and_seals_when_its_time_has_come():
+    coming, now = Key("coming", b"c" * KEY_BYTES, NOW, NOW + 300), [float(NOW)]
+    ring = KeyRing((coming, OLD_KEY), ORIGINS[0], lambda: now[0])
+    ahead = KeyRing((coming, OLD_KEY), ORIGINS[0], lambda: NOW + 301)
+    sealed = ahead.seal(Purpose.SESSION, CLAIMS, issued_at=NOW, expires_at=NOW + 600).encode()
+    assert ring.unseal(Purpose.SESSION, sealed, NOW)["sub"] == "alice"
+    assert ring.disclose(Purpose.PENDING, ahead.enclose(Purpose.PENDING, b"x").encode()) == b"x"
+    for at, kid in ((NOW, "old"), (NOW + 299, "old"), (NOW + 300, "coming")):
+        now[0] = at
+        token = ring.seal(Purpose.SESSION, CLAIMS, issued_at=NOW, expires_at=NOW + 600)
+        assert jwt.get_unverified_header(token)["kid"] == kid
+        assert ring.enclose(Purpose.PENDING, b"x").startswith(f"{kid}.")
+
+
+def test_before_the_time_of_every_key_the_first_one_to_come_seals():
+    """A clock that was set back must not leave nobody to seal."""
+    keys = (Key("b", b"b" * KEY_BYTES, NOW, NOW + 300), Key("a", b"a" * KEY_BYTES, NOW - 9, NOW + 100))
+    assert KeyRing(keys, ORIGINS[0], lambda: NOW).enclose(Purpose.PENDING, b"x").startswith("a.")
+
+
+def test_a_key_is_needed_for_a_lifetime_after_its_successor_began_to_seal():
+    keys = (Key("c", b"c" * KEY_BYTES, NOW, NOW + 300), Key("b", b"b" * KEY_BYTES, NOW - 5000), OLD_KEY)
+    assert [key.kid for key in needed_keys(keys, NOW, 5001)] == ["c", "b", "old"]
+    assert [key.kid for key in needed_keys(keys, NOW, 5000)] == ["c", "b"]
+    assert [key.kid for key in needed_keys(keys, NOW + 400, 100)] == ["c"]

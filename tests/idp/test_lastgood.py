@@ -49,6 +49,13 @@ def test_the_copy_of_another_instance_is_none(path):
     assert LastGood(path, KEY).load() is None
 
 
+def test_a_copy_from_before_a_rotation_of_keys_is_still_loaded(path):
+    LastGood(path, KEY).store(b"x")
+    assert LastGood(path, b"newer key", KEY).load() == b"x"
+    LastGood(path, b"newer key", KEY).store(b"y")
+    assert LastGood(path, b"newer key").load() == b"y"
+
+
 def test_the_copy_of_another_document_is_none(path):
     LastGood(path, KEY).store(b"x")
     os.rename(path, path.with_name("other"))

@@ -55,6 +55,11 @@ class ClientKey:
         """The first of its algorithms that the provider announces; without an announcement, the first."""
         return next((algorithm for algorithm in self.algorithms if algorithm in accepted), self.algorithms[0])
 
+    def public_jwk(self) -> dict[str, str]:
+        """Its public half, to be registered at the provider (RFC 7517)."""
+        alg = {"alg": self.algorithms[0]} if len(self.algorithms) == 1 else {}
+        return {**_described(self.private)[1], "use": "sig", "kid": self.kid, **alg}
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Client:

@@ -71,6 +71,13 @@ class OwnKeys:
         return tuple(key.der() for key in self.keys)
 
 
+def missing_key(settings: SamlSettings, state_dir: Path) -> Path | None:
+    """Where `own_keys` would make a key now; None when it would only read."""
+    needed = settings.sign_requests or settings.want_encrypted_assertions or settings.single_logout
+    path = state_dir / FILE_NAME
+    return path if needed and settings.key_file is None and not path.exists() else None
+
+
 def own_keys(settings: SamlSettings, state_dir: Path, host: str, now: float) -> OwnKeys:
     """
     The keys that the settings need: none, those of their files, or one that is made here.
