@@ -47,7 +47,7 @@ async def test_a_session_that_was_revoked_is_refused_and_others_are_served(
         assert capsys.readouterr().out.startswith("Ended: ")
         await eventually(lambda: listed.stat().st_size > 0, "the list is written")
         async with asyncio.timeout(WAIT_SECONDS):
-            while (await alice.open(f"{ORIGIN}/.passproxy/userinfo")).status != 401:
+            while (await alice.open(f"{ORIGIN}/.passproxy/userinfo")).status != 401:  # noqa: ASYNC110 - a file is polled
                 await asyncio.sleep(0.1)
         assert (await bob.open(f"{ORIGIN}/.passproxy/userinfo")).status == (401 if whom == "all" else 200)
 
