@@ -20,7 +20,7 @@ from typing import Any, cast
 from benchmarks import subject
 from benchmarks.browser import fields
 from benchmarks.rows import BODY
-from passproxy import app
+from passproxy.app import service
 from passproxy.cli.files import loaded
 from passproxy.core import http1
 from passproxy.core.decision import Forward
@@ -139,7 +139,7 @@ async def _measure() -> None:
     with tempfile.TemporaryDirectory(prefix="passproxy-bench-") as name:
         file = subject.configuration(Path(name), 0, 9)
         stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-        serving = asyncio.ensure_future(app.serve(loaded(str(file)), stop, ready.set_result))
+        serving = asyncio.ensure_future(service.serve(loaded(str(file)), stop, ready.set_result))
         await ready
         await _steps(gateways[0], subject.session_cookie(file))
         stop.set()

@@ -110,7 +110,7 @@ TESTED_ELSEWHERE = {
     "web.rescue": ("tests/flows", "a form that is kept and offered again is part of a whole login"),
     "web.session_cookies": ("tests/flows", "which cookies a login, a renewal and a logout leave behind"),
     "web.exchange": ("tests/web/test_upstream.py", "values that the connection and the pool pass on"),
-    "app": ("tests/flows", "it builds everything, so a whole login is its test"),
+    "app.": ("tests/flows", "it builds everything, so a whole login is its test"),
 }
 
 

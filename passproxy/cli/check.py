@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from passproxy.app import state_dir_of
+from passproxy.app.building import state_dir_of
 from passproxy.cli.files import add_file, loaded
 from passproxy.core.cookies import cookie_names
 from passproxy.core.routing import PREFIX

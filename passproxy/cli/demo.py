@@ -12,7 +12,7 @@ from typing import Any
 
 import uvloop
 
-from passproxy import app
+from passproxy.app import service
 from passproxy.core.config import settings_from
 from passproxy.core.settings import Settings
 from passproxy.demo.application import DemoApplication
@@ -75,7 +75,7 @@ async def _demo(protocol: str, port: int, folder: Path) -> None:
             sys.stdout.write(_WELCOME.format(application=application.base_url, **facts) + "\n")
             sys.stdout.flush()
 
-        await app.serve(settings, stop, ready)
+        await service.serve(settings, stop, ready)
 
 
 def _configuration(protocol: str, port: int, idp: DemoIdentityProvider, upstream: str, folder: Path) -> str:

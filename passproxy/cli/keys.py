@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from passproxy import keyfile
-from passproxy.app import keys_file_of
+from passproxy.app.building import keys_file_of
 from passproxy.cli.files import add_file, loaded
 from passproxy.core.formats import duration_seconds
 from passproxy.core.tokens import Key, needed_keys, sealing_key

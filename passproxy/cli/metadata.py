@@ -8,7 +8,7 @@ import sys
 import time
 from typing import Any
 
-from passproxy.app import state_dir_of
+from passproxy.app.building import state_dir_of
 from passproxy.cli.files import add_file, loaded
 from passproxy.core.routing import PREFIX
 from passproxy.core.settings import OidcSettings, SamlSettings, Settings

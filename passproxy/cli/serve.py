@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from typing import Any
 
 from passproxy.cli.files import ReadApart, add_file
@@ -12,7 +13,8 @@ def add(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "serve",
         help="serve one domain",
-        description="Serve one domain until SIGTERM or Ctrl-C; requests under way are finished first.",
+        description="Serve one domain until SIGTERM or Ctrl-C; requests under way are finished first."
+        " SIGHUP reads the configuration anew; one with mistakes changes nothing.",
         epilog="example: passproxy serve /etc/passproxy/grafana.yaml",
     )
     add_file(parser)
@@ -20,8 +22,10 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    # Its own meaning would end us, and a reload may be asked for before there is anything to reload.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     reading = ReadApart(arguments.file)
     # Only now: both take a third of a second, and go on at the same time.
     from passproxy.cli.serving import serve
 
-    return serve(reading.settings())
+    return serve(reading.settings(), lambda: ReadApart(arguments.file).settings())

@@ -8,11 +8,13 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import uvloop
 
-from passproxy import app
+from passproxy.app.service import Service
+from passproxy.core.errors import ConfigError
 from passproxy.web import log
 from passproxy.web.server import CONNECTION_LIMIT
 from passproxy.web.systemd import ServiceManager, passed_sockets
@@ -24,19 +26,23 @@ if TYPE_CHECKING:
 OTHER_FILES = 128
 
 
-def serve(settings: Settings) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code."""
+def serve(settings: Settings, read: Callable[[], Settings]) -> int:
+    """Serve until SIGTERM or SIGINT, and `read` the settings anew on SIGHUP; the exit code."""
     # A core dump would hold keys and tokens.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    log.set_up(settings.log.format, settings.log.level)
-    # A tunnel takes one on either side.
-    _allow_open_files(2 * CONNECTION_LIMIT + settings.upstream.max_connections)
+    _prepare(settings)
     try:
-        uvloop.run(_serve(settings))
+        uvloop.run(_serve(settings, read))
     except OSError as error:
         sys.stderr.write(f"listen: {settings.listen}: {error.strerror or error}\n")
         return 1
     return 0
+
+
+def _prepare(settings: Settings) -> None:
+    log.set_up(settings.log.format, settings.log.level)
+    # A tunnel takes one on either side.
+    _allow_open_files(2 * CONNECTION_LIMIT + settings.upstream.max_connections)
 
 
 def _allow_open_files(connections: int) -> None:
@@ -50,21 +56,52 @@ def _allow_open_files(connections: int) -> None:
         log.event("warning", "server.open_files", limit=soft, wanted=wanted, hint="raise LimitNOFILE of the service")
 
 
-async def _serve(settings: Settings) -> None:
-    stop = asyncio.Event()
+async def _serve(settings: Settings, read: Callable[[], Settings]) -> None:
+    stop, asked = asyncio.Event(), asyncio.Event()
+    reading = asyncio.Lock()
     manager = ServiceManager(os.environ, os.getpid(), time.monotonic)
+    service = Service(settings, passed_sockets(os.environ, os.getpid()))
+    loop = asyncio.get_running_loop()
 
     def end() -> None:
         manager.stopping()
         stop.set()
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end)
-
     def ready(address: str) -> None:
         log.event("info", "server.ready", listen=address, domain=settings.domain)
         manager.ready(f"Serving {settings.domain} at {address}")
+        loop.add_signal_handler(signal.SIGHUP, lambda: service.spawn(reload(), "reload the configuration"))
 
-    await app.serve(settings, stop, ready, passed_sockets(os.environ, os.getpid()))
+    async def reload() -> None:
+        asked.set()
+        async with reading:
+            # One reading answers all that asked before it began.
+            if asked.is_set():
+                asked.clear()
+                manager.reloading()
+                manager.ready(await _reload(service, read))
+
+    # Until it is ready there is nothing to reload, and the signal's own meaning would end the process.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+    await service.run(stop, ready)
     log.event("info", "server.stopped")
+
+
+async def _reload(service: Service, read: Callable[[], Settings]) -> str:
+    """Read and adopt, or keep what is in force; a sentence about it."""
+    try:
+        settings = await asyncio.to_thread(read)
+        service.reload(settings)
+    except ConfigError as error:
+        for problem in error.problems:
+            log.event("error", "reload.refused", problem=problem, hint="the configuration before stays in force")
+        return f"Configuration refused with {len(error.problems)} problems; the one before stays in force"
+    except Exception as error:
+        # Ours to mend, and no reason to stop serving.
+        log.failure("reload.failed", error)
+        return "The new configuration could not be adopted; the one before stays in force"
+    _prepare(settings)
+    log.event("info", "reload.done", domain=settings.domain)
+    return f"Serving {settings.domain} with the new configuration"

@@ -10,7 +10,7 @@ goes through a pipe; `settings_from_plain` gives an object with the same names.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 # What JSON has no word for: a section, a secret, and a mapping whose keys are data.
@@ -33,7 +33,7 @@ class Secret:
 
 
 class Section:
-    """One section: its keys are attributes and do not change. `model_fields_set` has those that were written."""
+    """One section: its keys are attributes and do not change; it yields them with their values, as the models do."""
 
     __slots__ = ("_values", "model_fields_set")
 
@@ -53,6 +53,9 @@ class Section:
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name} does not change")
 
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return iter(self._values.items())
+
     def __repr__(self) -> str:
         return f"Section({dict(self._values)!r})"
 
@@ -71,11 +74,7 @@ def _written(value: Any) -> Any:
     if hasattr(value, "get_secret_value"):
         return {_SECRET: value.get_secret_value()}
     if hasattr(value, "model_fields_set"):
-        names = type(value).model_fields
-        return {
-            _SECTION: {name: _written(getattr(value, name)) for name in names},
-            _GIVEN: sorted(value.model_fields_set),
-        }
+        return {_SECTION: {name: _written(item) for name, item in value}, _GIVEN: sorted(value.model_fields_set)}
     if isinstance(value, Mapping):
         return {_MAPPING: {name: _written(item) for name, item in value.items()}}
     return [_written(item) for item in value] if isinstance(value, tuple) else value

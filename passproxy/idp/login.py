@@ -54,17 +54,22 @@ class Finished:
 
 
 class Logins:
-    """Starts and finishes logins at one identity provider."""
+    """Starts and finishes logins at one identity provider. None that was used in the time `before` is used again."""
 
     def __init__(
-        self, provider: IdentityProvider, pending: PendingLogins, sessions: Sessions, rules: AttributeRules
+        self,
+        provider: IdentityProvider,
+        pending: PendingLogins,
+        sessions: Sessions,
+        rules: AttributeRules,
+        before: Logins | None = None,
     ) -> None:
         self.provider = provider
         self.ring = pending.ring
         self._pending = pending
         self._sessions = sessions
         self._rules = rules
-        self._used: dict[str, int] = {}
+        self._used: dict[str, int] = {} if before is None else before._used
 
     async def start(self, return_to: str, cookies: Mapping[bytes, bytes], now: float) -> Started:
         """

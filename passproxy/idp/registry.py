@@ -17,7 +17,20 @@ from passproxy.idp.saml.keys import own_keys, signer_of_metadata
 from passproxy.idp.saml.provider import SamlProvider
 
 if TYPE_CHECKING:
-    from passproxy.core.settings import Settings
+    from passproxy.core.settings import OidcSettings, SamlSettings, Settings
+
+
+def section_of(settings: Settings) -> SamlSettings | OidcSettings:
+    """
+    The section of the provider that is configured.
+
+    Raises:
+        ConfigError: none is; a configuration that was checked has one.
+    """
+    section = settings.saml or settings.oidc
+    if section is None:
+        raise ConfigError(("no identity provider",))
+    return section
 
 
 def build(

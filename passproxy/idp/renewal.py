@@ -76,6 +76,7 @@ class Renewals:
     All renewals in this process.
 
     `spawn` runs a coroutine that belongs to no request: whoever asked first may leave before the answer.
+    `before` are those of the configuration that this one replaces.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Renewals:
         ring: KeyRing,
         rules: AttributeRules,
         spawn: Callable[[Coroutine[Any, Any, None], str], None],
+        before: Renewals | None = None,
     ) -> None:
         self._provider = provider
         self._sessions = sessions
@@ -98,6 +100,14 @@ class Renewals:
         self._refused_at: dict[bytes, float] = {}
         self._failed_at: dict[str, float] = {}
         self._unavailable_at = float("-inf")
+        if before is not None:
+            # A refresh token is good once: who was answered, or waits, must not ask again.
+            self._flights, self._answered_digests, self._answers = (
+                before._flights,
+                before._answered_digests,
+                before._answers,
+            )
+            self._refused_at, self._failed_at = before._refused_at, before._failed_at
 
     async def outcome(self, session: Session, cookie: bytes | None, now: float) -> Outcome:
         """What becomes of a session that is due, with the cookie that came along for it."""

@@ -65,6 +65,11 @@ class Revocations:
         """
         self._note(handles, int(self._clock()))
 
+    def take_over(self, other: Revocations) -> None:
+        """What ended while another list was in force stays ended here."""
+        for handle, at in other.revoked.items():
+            self._note((handle,), at)
+
     async def run(self) -> None:
         """Follow what others add, until cancelled."""
 

@@ -65,12 +65,16 @@ class Gateway:
     """The one handler. `spawn` runs a coroutine that belongs to no connection's callbacks."""
 
     def __init__(self, parts: Parts, spawn: Callable[[Coroutine[Any, Any, None], str], None]) -> None:
-        self._parts = parts
         self._spawn = spawn
         self.names = request_names()
+        self.tunnels: set[Tunnel] = set()
+        self.adopt(parts)
+
+    def adopt(self, parts: Parts) -> None:
+        """Work with these from the next request on."""
+        self._parts = parts
         # What a script opens in a window: one that stays, or one that tells and closes.
         self._ways_in = {"login_url": parts.origin.url(LOGIN), "popup_url": parts.origin.url(POPUP)}
-        self.tunnels: set[Tunnel] = set()
 
     def handle(self, head: RequestHead, client: ClientConnection) -> None:
         """Perform what was decided about a request."""
@@ -112,6 +116,10 @@ class Gateway:
         try:
             outcome = await parts.renewals.outcome(session.session, parts.endpoints.cookies.kept(crumbs), now)
             if client.is_lost:
+                return
+            if parts is not self._parts:
+                # Another configuration holds by now, and it is the one to judge. The answer is not lost to it.
+                self.handle(head, client)
                 return
             if isinstance(outcome, Ended):
                 self._perform(parts.decider.without(head, decision, outcome.reason), head, client, now)

@@ -97,8 +97,13 @@ def _quoted(value: object) -> str:
 
 
 def set_up(style: Literal["text", "json"], level: Literal["debug", "info", "warning", "error"]) -> None:
-    """Send our own events to standard error, and nothing of anybody else's below a warning."""
-    _logger.handlers[:] = [Writer(sys.stderr.fileno(), JsonFormatter() if style == "json" else TextFormatter())]
+    """Send our own events to standard error, and nothing of anybody else's below a warning. May be called again."""
+    formatter = JsonFormatter() if style == "json" else TextFormatter()
+    before = _logger.handlers[0] if _logger.handlers else None
+    if isinstance(before, Writer):
+        before.write_as(formatter)
+    else:
+        _logger.handlers[:] = [Writer(sys.stderr.fileno(), formatter)]
     _logger.setLevel(_LEVELS[level])
     _logger.propagate = False
     # Authlib writes the code verifier at debug level, aiohttp whole URLs.

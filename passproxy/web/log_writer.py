@@ -36,11 +36,15 @@ class Writer(QueueHandler):
         super().__init__(self._waiting)
         self._lost = 0
         self.addFilter(Repeats(self.emit, clock))
-        lines = _Lines(descriptor)
-        lines.setFormatter(formatter)
+        self._lines = _Lines(descriptor)
+        self._lines.setFormatter(formatter)
         # A daemon thread: a reader that has stopped does not keep the process from ending.
-        QueueListener(self._waiting, lines).start()
+        QueueListener(self._waiting, self._lines).start()
         atexit.register(self.drain)
+
+    def write_as(self, formatter: logging.Formatter) -> None:
+        """Write the next lines in another format."""
+        self._lines.setFormatter(formatter)
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """As it is: it goes to a thread and not to another process."""

@@ -49,6 +49,7 @@ class UpstreamPool:
         self.cookies = cookies
         self.watch = watch
         self._idle: deque[UpstreamConnection] = deque()
+        self._is_closed = False
         self._open = 0  # dialled or being dialled, those of tunnels not counted
         self._waiting: deque[asyncio.Future[UpstreamConnection | None]] = deque()
 
@@ -115,7 +116,7 @@ class UpstreamPool:
         """Keep a connection for the next exchange."""
         if self._hand_over(connection):
             return
-        if len(self._idle) >= IDLE_LIMIT:
+        if self._is_closed or len(self._idle) >= IDLE_LIMIT:
             connection.transport.close()
             return
         self._idle.append(connection)
@@ -137,5 +138,7 @@ class UpstreamPool:
             self._idle.remove(connection)
 
     def close(self) -> None:
+        """Close what is idle, and keep nothing from now on."""
+        self._is_closed = True
         while self._idle:
             self._idle.pop().transport.close()

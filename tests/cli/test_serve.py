@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import resource
 import signal
 import socket
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -124,3 +128,67 @@ def test_dos_03_a_process_may_open_as_many_files_as_it_has_connections(
     serving._allow_open_files(9000)
     assert limits[-1] == (4096, 4096)
     assert [record.getMessage() for record in caplog.records] == ["server.open_files"]
+
+
+def asked_to_reload(process: subprocess.Popen[str], event: str) -> str:
+    """The line that answers a SIGHUP."""
+    process.send_signal(signal.SIGHUP)
+    assert process.stderr is not None
+    return next(line for line in process.stderr if event in line)
+
+
+def status(port: int, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_SECONDS)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers={"Accept": "application/json"})
+        return connection.getresponse().status
+
+
+def test_sighup_reads_the_configuration_anew_and_one_with_mistakes_changes_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    file = configuration(tmp_path, port)
+    good = file.read_text()
+    with running("serve", str(file), cwd=tmp_path) as process:
+        wait_for(port)
+        assert status(port, "/docs") == 401
+        file.write_text(good + "passthrough: {paths: [/docs]}\nsesion: {}\n")
+        assert f"{file}:8: sesion: unknown key; did you mean session?" in asked_to_reload(process, "reload.refused")
+        assert status(port, "/docs") == 401
+        file.write_text(good + "passthrough: {paths: [/docs]}\n")
+        asked_to_reload(process, "reload.done")
+        assert status(port, "/docs") == 502  # public now, and no application is there
+        file.unlink()
+        assert "cannot be read" in asked_to_reload(process, "reload.refused")
+        assert status(port, "/docs") == 502
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=WAIT_SECONDS)
+        assert process.returncode == 0
+
+
+def test_reloads_lose_no_request(tmp_path: Path) -> None:
+    port, seen, over = free_port(), [], threading.Event()
+    file = configuration(tmp_path, port)
+
+    def ask() -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_SECONDS)
+        with contextlib.closing(connection):
+            while not over.is_set():
+                connection.request("GET", "/", headers={"Accept": "application/json"})
+                answer = connection.getresponse()
+                answer.read()
+                seen.append(answer.status)
+                seen.append(status(port, "/"))
+
+    with running("serve", str(file), cwd=tmp_path) as process:
+        wait_for(port)
+        with ThreadPoolExecutor(4) as threads:
+            asking = [threads.submit(ask) for _ in range(4)]
+            try:
+                for _ in range(5):
+                    asked_to_reload(process, "reload.done")
+            finally:
+                over.set()
+            for one in asking:
+                one.result()
+    assert len(seen) > 8
+    assert set(seen) == {401}

@@ -1,7 +1,7 @@
 """
 The real thing on a free loopback port, started as `passproxy serve` starts it.
 
-`protecting` builds everything from settings through `app.serve`, in a task of
+`protecting` builds everything from settings through `service.Service`, in a task of
 the test's own loop. What a test gets is its address and a way to a session that
 was sealed by the real key ring from the key file that the start has made; so
 nothing of PassProxy is replaced.
@@ -18,12 +18,12 @@ import functools
 import gc
 import json
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from passproxy import app
+from passproxy.app import service
 from passproxy.core.config import settings_from
 from passproxy.core.cookies import CookieNames, cookie_names
 from passproxy.core.headers import identity_lines
@@ -56,12 +56,18 @@ class PassProxy:
     names: CookieNames
     ring: KeyRing
     sessions: Sessions
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event
+    service: service.Service
+    configuration: Mapping[str, Any]
 
     @property
     def front(self) -> dict[str, Front]:
         """For a `Browser`, so that it can speak to the real origin."""
         return {ORIGIN: Front(f"http://{self.address}")}
+
+    def reload(self, **sections: Any) -> None:
+        """As SIGHUP does it: the configuration of the start with these sections in place of its own."""
+        self.service.reload(settings_of({**self.configuration, **sections}))
 
     def token(
         self, user: str = "alice", groups: tuple[str, ...] = ("ops",), *, seconds: int = 3600, **more: str
@@ -90,22 +96,29 @@ async def protecting(upstream_url: str, state_dir: Path, **sections: Any) -> Asy
     configuration = {"domain": HOST, "listen": "127.0.0.1:0", "upstream": upstream, **provider, **sections}
     if "saml" in sections:
         idp_saml.place_own_key(state_dir)
-    # JSON is YAML, so this goes the way of a file.
-    settings = settings_from(json.dumps(configuration), "test.yaml", {}, lambda path: Path(path).read_text("utf-8"))
+    settings = settings_of(configuration)
     stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.ensure_future(app.serve(settings, stop, listening.set_result, passed))
+    running = service.Service(settings, passed)
+    task = asyncio.ensure_future(running.run(stop, listening.set_result))
     try:
         await asyncio.wait({task, listening}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
         if not listening.done():
             await task
-        yield _running(listening.result(), settings, stop)
+        yield _running(listening.result(), settings, stop, running, configuration)
     finally:
         stop.set()
         async with asyncio.timeout(10):
             await task
 
 
-def _running(address: str, settings: Settings, stop: asyncio.Event) -> PassProxy:
+def settings_of(configuration: Mapping[str, Any]) -> Settings:
+    """JSON is YAML, so this goes the way of a file."""
+    return settings_from(json.dumps(configuration), "test.yaml", {}, lambda path: Path(path).read_text("utf-8"))
+
+
+def _running(
+    address: str, settings: Settings, stop: asyncio.Event, running: service.Service, configuration: Mapping[str, Any]
+) -> PassProxy:
     origin = Origin.of(settings.domain, settings.origin)
     assert settings.state_dir is not None
     file = settings.session.keys_file or Path(settings.state_dir) / "keys.json"
@@ -115,7 +128,7 @@ def _running(address: str, settings: Settings, stop: asyncio.Event) -> PassProxy
         ring, settings.session.lifetime, lambda session: identity_lines(session.identity, session.expires_at, ",")
     )
     names = cookie_names(settings.session.cookie_name, origin)
-    return PassProxy(address, settings, names, ring, sessions, stop)
+    return PassProxy(address, settings, names, ring, sessions, stop, running, configuration)
 
 
 @functools.cache

@@ -1,0 +1,206 @@
+"""
+From settings to parts: everything is built here, top to bottom, and handed down.
+
+Once at the start, and again for each new configuration; it takes no decision
+about any request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from passproxy.app.dial import dial_to
+from passproxy.core.cookies import cookie_names
+from passproxy.core.decision import Decider, Site
+from passproxy.core.errors import ConfigError
+from passproxy.core.forwarded import Forwarded
+from passproxy.core.headers import answer_names, identity_lines
+from passproxy.core.identity import AttributeRules, Identity, extended_aliases
+from passproxy.core.pending import PendingLogins
+from passproxy.core.plain import written
+from passproxy.core.routing import Routes
+from passproxy.core.session import Session, SessionRules, Sessions
+from passproxy.core.tokens import Key, KeyRing, Purpose
+from passproxy.core.urls import Origin
+from passproxy.idp.base import IdentityProvider
+from passproxy.idp.login import Logins
+from passproxy.idp.logout import Logouts
+from passproxy.idp.registry import build, section_of
+from passproxy.idp.renewal import Renewals
+from passproxy.idp.revocation import NoRevocations, Revocations, SharedRevocations
+from passproxy.keyfile import obtained_keys
+from passproxy.web.endpoints import Endpoints
+from passproxy.web.exchange import Limits
+from passproxy.web.gateway import Parts
+from passproxy.web.pool import UpstreamPool
+from passproxy.web.responses import Look, Pages
+from passproxy.web.watch import Watch
+
+if TYPE_CHECKING:
+    from passproxy.core.settings import Settings
+
+DEFAULT_STATE_DIR = "/var/lib/passproxy"
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What the process has once, whatever is configured. `spawn` runs a coroutine that belongs to no request."""
+
+    http: aiohttp.ClientSession
+    watch: Watch
+    spawn: Callable[[Coroutine[Any, Any, None], str], None]
+    clock: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """All that one configuration makes of the tools."""
+
+    settings: Settings
+    parts: Parts
+    provider: IdentityProvider
+    logins: Logins
+    revocations: Revocations
+    #: What the provider and the pool were made from: with the same again, they stay.
+    provider_made_from: bytes
+    pool_made_from: bytes
+
+
+def built(settings: Settings, tools: Tools, before: Built | None = None) -> Built:
+    """
+    Everything, from settings. What `before` knows and must not be forgotten is taken over:
+    ended sessions, used logins and assertions, renewals under way, connections.
+
+    Raises:
+        ConfigError: something that the settings name cannot be used; nothing has changed then.
+    """
+    origin = Origin.of(settings.domain, settings.origin)
+    ring = KeyRing(_keys(settings), str(origin), tools.clock)
+    names = cookie_names(settings.session.cookie_name, origin)
+    separator = settings.headers.list_separator
+
+    def rendered(session: Session) -> bytes:
+        return identity_lines(session.identity, session.expires_at, separator)
+
+    revocations = _revocations(settings, tools, before)
+    sessions = Sessions(ring, settings.session.lifetime, rendered, _session_rules(settings), revocations.revoked)
+    rules = _attribute_rules(settings, separator)
+    routes = Routes((entry.path, entry.methods) for entry in settings.passthrough.paths)
+    dial = dial_to(settings.upstream)
+    pool_made_from = made_from(settings.upstream, str(names))
+    if before is not None and before.pool_made_from == pool_made_from:
+        pool = before.parts.pool
+    else:
+        stripped = answer_names(settings.upstream.strip_version_headers)
+        pool = UpstreamPool(dial.connect, _limits(settings), stripped, names, tools.watch)
+    pages = Pages(Look(settings.domain, settings.support.url, settings.support.footer))
+    copies, state_dir = ring.keys(Purpose.LAST_GOOD), _state_dir(settings)
+    provider_made_from = made_from(section_of(settings), str(origin), str(state_dir))
+    if before is not None and before.provider_made_from == provider_made_from:
+        provider = before.provider
+    else:
+        provider = build(settings, origin, tools.http, state_dir, copies, tools.clock)
+    logins = Logins(provider, PendingLogins(ring, names), sessions, rules, None if before is None else before.logins)
+    renewed_before = None if before is None else before.parts.renewals
+    parts = Parts(
+        origin=origin,
+        decider=Decider(Site(origin, names, routes, sessions)),
+        forwarded=Forwarded(origin, settings.trusted_proxies),
+        endpoints=Endpoints(origin, names, logins, Logouts(provider, ring, revocations), pages),
+        renewals=Renewals(provider, sessions, ring, rules, tools.spawn, renewed_before),
+        pages=pages,
+        pool=pool,
+        watch=tools.watch,
+        clock=tools.clock,
+        host=None if settings.upstream.preserve_host else dial.authority,
+    )
+    return Built(settings, parts, provider, logins, revocations, provider_made_from, pool_made_from)
+
+
+def made_from(section: Any, *more: str) -> bytes:
+    """A digest of a section, of what the files that it names contain, and of what else matters."""
+    digest = hashlib.sha256("\0".join((written(section), *more)).encode())
+    for name, path in section:
+        if name.endswith("_file") and path is not None:
+            # What cannot be read is told by whoever needs it.
+            with contextlib.suppress(OSError):
+                digest.update(Path(path).read_bytes())
+    return digest.digest()
+
+
+def state_dir_of(settings: Settings) -> Path:
+    """Where keys and last good copies live: configured, given by systemd, or the default."""
+    configured = settings.state_dir or os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(configured or f"{DEFAULT_STATE_DIR}/{settings.domain}")
+
+
+def _state_dir(settings: Settings) -> Path:
+    path = state_dir_of(settings)
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError((f"state_dir: {path} cannot be made: {error.strerror}",)) from None
+    return path
+
+
+def keys_file_of(settings: Settings) -> Path:
+    """Where the session keys are: configured, or in the state folder."""
+    return Path(settings.session.keys_file or state_dir_of(settings) / "keys.json")
+
+
+def _keys(settings: Settings) -> tuple[Key, ...]:
+    _state_dir(settings)
+    return obtained_keys(keys_file_of(settings), may_create=settings.session.keys_file is None, now=time.time())
+
+
+def _limits(settings: Settings) -> Limits:
+    upstream = settings.upstream
+    return Limits(upstream.max_connections, upstream.connect_timeout, upstream.response_timeout, upstream.idle_timeout)
+
+
+def _revocations(settings: Settings, tools: Tools, before: Built | None) -> Revocations:
+    store, lifetime = settings.revocation.store, settings.session.lifetime
+    if before is not None:
+        was = before.settings
+        if (was.revocation.store, was.session.lifetime) == (store, lifetime):
+            return before.revocations
+    revocations: Revocations
+    if store == "none":
+        revocations = NoRevocations(lifetime, tools.clock)
+    elif store == "memory":
+        revocations = Revocations(lifetime, tools.clock)
+    else:
+        revocations = SharedRevocations(Path(store.removeprefix("file:")), lifetime, tools.clock)
+    if before is not None:
+        revocations.take_over(before.revocations)
+    return revocations
+
+
+def _session_rules(settings: Settings) -> SessionRules:
+    required = frozenset(settings.access.require_any_group)
+
+    def permits(identity: Identity) -> bool:
+        return not required or not required.isdisjoint(identity.groups)
+
+    return SessionRules(settings.session.refresh, settings.session.not_before or 0, permits)
+
+
+def _attribute_rules(settings: Settings, separator: str) -> AttributeRules:
+    identity = settings.identity
+    return AttributeRules(
+        aliases=extended_aliases({str(name): names for name, names in identity.attributes.items()}),
+        group_include=tuple(re.compile(pattern) for pattern in identity.groups.include),
+        group_strip_prefix=identity.groups.strip_prefix,
+        list_separator=separator,
+        named_groups=frozenset(settings.access.require_any_group),
+    )

@@ -1,0 +1,111 @@
+"""
+One domain, served: from the first settings to the last request, and new settings in between.
+
+The only owner of a clock and of a client session. A new configuration is built
+beside the one in force and takes its place between two requests, or is refused
+and changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+import passproxy
+from passproxy.app.building import Built, Tools, built
+from passproxy.core.errors import ConfigError
+from passproxy.web.gateway import Gateway
+from passproxy.web.server import Server
+from passproxy.web.watch import Watch
+
+if TYPE_CHECKING:
+    from passproxy.core.settings import Settings
+
+#: Logins that began at a provider that is not configured any more may still come back to it.
+LINGER_SECONDS = 60.0
+
+
+class Service:
+    """`run` once; while it runs, `reload` as often as wanted, and `spawn` what belongs to no request."""
+
+    def __init__(self, settings: Settings, passed: Sequence[socket.socket] = ()) -> None:
+        self._settings = settings
+        self._watch = Watch(time.monotonic)
+        self._server = Server(settings.listen, self._watch, passed)
+        self._is_passed = bool(passed)
+        self.spawn = self._server.spawn
+        self._gateway: Gateway
+        self._tools: Tools
+        self._built: Built
+        self._tasks: asyncio.TaskGroup
+        self._running: dict[object, asyncio.Task[None]] = {}
+        self._lingering: set[asyncio.Task[None]] = set()
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
+        """
+        Serve until `stop`. `ready` is told what is listened on: the sockets that were passed, or `listen`.
+
+        Raises:
+            ConfigError: something that the settings name cannot be used.
+            OSError: the address cannot be listened on.
+        """
+        async with aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"PassProxy/{passproxy.__version__}"},
+            trust_env=False,
+        ) as http:
+            self._tools = Tools(http, self._watch, self._server.spawn, time.time)
+            self._built = built(self._settings, self._tools)
+            self._gateway = Gateway(self._built.parts, self._server.spawn)
+            await self._server.open(self._gateway)
+            async with asyncio.TaskGroup() as self._tasks:
+                self._keep_running(self._built)
+                await self._server.run(stop, ready)
+                self._built.parts.pool.close()
+                for task in (*self._running.values(), *self._lingering):
+                    task.cancel()
+
+    def reload(self, settings: Settings) -> None:
+        """
+        Judge the next request by these settings; what is under way ends as it began.
+
+        Raises:
+            ConfigError: they cannot be used. Those before stay in force.
+        """
+        before = self._built
+        if settings.listen != before.settings.listen and not self._is_passed:
+            raise ConfigError((f"listen: changes at a restart only; {before.settings.listen} is still listened on",))
+        after = built(settings, self._tools, before)
+        self._gateway.adopt(after.parts)
+        self._built = after
+        self._keep_running(after)
+        for one in (before.provider, before.revocations):
+            if one not in (after.provider, after.revocations):
+                self._end(self._running.pop(one))
+        if before.parts.pool is not after.parts.pool:
+            before.parts.pool.close()
+
+    def _keep_running(self, now: Built) -> None:
+        for one, name in (
+            (now.provider, "keep the identity provider's description fresh"),
+            (now.revocations, "follow the list of revoked sessions"),
+        ):
+            if one not in self._running:
+                self._running[one] = self._tasks.create_task(one.run(), name=name)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._lingering.add(task)
+        task.add_done_callback(self._lingering.discard)
+        asyncio.get_running_loop().call_later(LINGER_SECONDS, task.cancel)
+
+
+async def serve(
+    settings: Settings, stop: asyncio.Event, ready: Callable[[str], None], passed: Sequence[socket.socket] = ()
+) -> None:
+    """Serve one domain until `stop`; as `Service.run`."""
+    await Service(settings, passed).run(stop, ready)
