@@ -23,7 +23,7 @@ from passproxy.app.dial import dial_to
 from passproxy.core.cookies import cookie_names
 from passproxy.core.decision import Decider, Site
 from passproxy.core.errors import ConfigError
-from passproxy.core.forwarded import Forwarded
+from passproxy.core.forwarded import Forwarded, pseudonym
 from passproxy.core.headers import answer_names, identity_lines
 from passproxy.core.identity import AttributeRules, Identity, extended_aliases
 from passproxy.core.pending import PendingLogins
@@ -114,8 +114,8 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
     renewed_before = None if before is None else before.parts.renewals
     parts = Parts(
         origin=origin,
-        decider=Decider(Site(origin, names, routes, sessions)),
-        forwarded=Forwarded(origin, settings.trusted_proxies),
+        decider=Decider(Site(origin, names, routes, sessions, pseudonym(origin))),
+        forwarded=Forwarded(origin, settings.trusted_proxies, settings.upstream.send_via),
         endpoints=Endpoints(origin, names, logins, Logouts(provider, ring, revocations), pages),
         renewals=Renewals(provider, sessions, ring, rules, tools.spawn, renewed_before),
         pages=pages,
@@ -192,7 +192,8 @@ def _session_rules(settings: Settings) -> SessionRules:
     def permits(identity: Identity) -> bool:
         return not required or not required.isdisjoint(identity.groups)
 
-    return SessionRules(settings.session.refresh, settings.session.not_before or 0, permits)
+    limit = settings.headers.size_limit
+    return SessionRules(settings.session.refresh, settings.session.not_before or 0, permits, limit)
 
 
 def _attribute_rules(settings: Settings, separator: str) -> AttributeRules:

@@ -16,12 +16,15 @@ from typing import NamedTuple
 from passproxy.core.cookies import NO_CRUMBS, CookieNames, Crumbs
 from passproxy.core.errors import (
     AccessDenied,
+    HopsExhausted,
     HostUnknown,
     LoginRequired,
+    RequestLoops,
     RequestRefused,
     TargetAmbiguous,
     TokenInvalid,
 )
+from passproxy.core.headers import hops_left
 from passproxy.core.http1 import RequestHead
 from passproxy.core.rescue import is_rescuable
 from passproxy.core.routing import Routes, endpoint, is_ambiguous
@@ -38,6 +41,7 @@ class Site:
     names: CookieNames
     routes: Routes
     sessions: Sessions
+    pseudonym: bytes = b"passproxy"
 
 
 class Forward(NamedTuple):
@@ -120,6 +124,10 @@ class Decider:
         session, rejected = self._session(crumbs, now)
         if own is not None:
             return Serve(own, crumbs, None if session is None else self._whole(session, crumbs), rejected)
+        if b"via" in head.noted and any(self._site.pseudonym in value for value in head.noted[b"via"]):
+            return Refuse(RequestLoops("Via names us: what we forwarded came back"), rejected)
+        if head.method == b"OPTIONS" and b"max-forwards" in head.noted and not hops_left(head.noted[b"max-forwards"]):
+            return Refuse(HopsExhausted("Max-Forwards is zero, or not one number"), rejected)
         try:
             upgrade = None if b"upgrade" not in head.noted else upgrade_of(head, self._origin)
         except RequestRefused as error:

@@ -17,11 +17,13 @@ protocol knows live beside its adapter, below `LoginError`.
     │   │   ├── ExpectationUnknown
     │   │   ├── MethodRefused
     │   │   ├── HostUnknown
+    │   │   ├── HopsExhausted
     │   │   ├── TargetAmbiguous
     │   │   └── UpgradeRefused ── UpgradeVersion, OriginForeign
     │   ├── LoginRequired          no session, and not a navigation
     │   ├── AccessDenied           a session, and not for everybody who has one
     │   ├── EndpointUnknown, EndpointMethod, RevocationOff
+    │   ├── RequestLoops           forwarded, and back again
     │   ├── FormExpired, FormOfAnother
     │   └── Overloaded
     ├── TokenInvalid               never shown: the same as no token
@@ -133,6 +135,13 @@ class ExpectationUnknown(RequestMalformed):
     hint = "Remove the Expect header from the request."
 
 
+class HopsExhausted(RequestMalformed):
+    code = "PP-REQUEST-HOPS"
+    title = "This request may go no further"
+    sentence = "The request's Max-Forwards header does not let it reach the application."
+    hint = "Send OPTIONS without Max-Forwards, or with a number above the count of proxies in front of the application."
+
+
 class MethodRefused(RequestMalformed):
     code = "PP-REQUEST-METHOD"
     status = 405
@@ -195,6 +204,16 @@ class AccessDenied(RequestRefused):
     title = "You may not use this application"
     sentence = "You are signed in, but your account is in none of the groups that may use this application."
     hint = "Ask for access, or sign out and sign in with another account. Administrators: access.require_any_group lists the groups; /.passproxy/userinfo shows those that the identity provider sent."
+
+
+class RequestLoops(RequestRefused):
+    """RFC 5842, 7.2 has the status."""
+
+    code = "PP-LOOP-REQUEST"
+    status = 508
+    title = "This request goes round in circles"
+    sentence = "The sign-in service forwarded this request, and it came back as if it were new."
+    hint = "Administrators: upstream.url, or a proxy behind it, leads back to this domain. It must lead to the application."
 
 
 class RevocationOff(RequestRefused):
@@ -312,8 +331,8 @@ class IdentityUnsafe(LoginError):
 class IdentityTooLarge(LoginError):
     code = "PP-IDENTITY-SIZE"
     title = "Your account carries too much"
-    sentence = "The attributes that the identity provider sent do not fit into a session cookie."
-    hint = "Administrators: the log names the largest attribute. Send fewer groups, or keep only those the application needs with identity.groups.include."
+    sentence = "The attributes that the identity provider sent do not fit into a session cookie, or into the headers for the application."
+    hint = "Administrators: the log names the largest attribute. Send fewer groups, or keep only those the application needs with identity.groups.include; headers.size_limit may be raised where the application takes more."
 
 
 class RenewalRefused(LoginError):

@@ -19,6 +19,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from passproxy.core.urls import is_loopback, provider_url, url_parts
 
 _DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|h|d)\Z")
+_SIZE = re.compile(r"([0-9]{1,6})\s*(KiB|MiB)\Z")
+_UNIT_BYTES = {"KiB": 1024, "MiB": 1024 * 1024}
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 
@@ -49,6 +51,15 @@ def duration_text(seconds: int) -> str:
     if unit == "d" and seconds < 3 * _UNIT_SECONDS["d"]:
         unit = "h" if seconds else "s"
     return f"{seconds // _UNIT_SECONDS[unit]}{unit}"
+
+
+def size_bytes(value: Any) -> Any:
+    """`64KiB` or `10MiB` as bytes. Whole numbers without a unit are refused: of what?"""
+    if isinstance(value, str):
+        if match := _SIZE.match(value.strip()):
+            return int(match[1]) * _UNIT_BYTES[match[2]]
+        raise ValueError("expected a size such as 64KiB or 10MiB")
+    return value
 
 
 def _off(value: Any) -> Any:
@@ -199,6 +210,7 @@ def _split(value: Any) -> Any:
 
 
 Seconds = Annotated[int, BeforeValidator(duration_seconds), Written("duration", r"^\s*[0-9]{1,9}\s*[smhd]\s*$")]
+Bytes = Annotated[int, BeforeValidator(size_bytes), Written("size", r"^\s*[0-9]{1,6}\s*(KiB|MiB)\s*$")]
 Text = Annotated[str, AfterValidator(_not_blank), Written("text", r"\S")]
 ProviderUrl = Annotated[str, AfterValidator(provider_url), Written("https URL", r"^https?://[^\s]+$")]
 TextList = Annotated[tuple[Text, ...], BeforeValidator(_split)]

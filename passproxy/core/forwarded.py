@@ -8,6 +8,7 @@ come from the configuration, whatever a client or a proxy says.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from collections.abc import Iterable
 
@@ -24,12 +25,19 @@ REMEMBERED_LIMIT_BYTES = 256
 HOP_LIMIT = 32
 
 
-class Forwarded:
-    """Makes the forwarded header lines of one origin."""
+def pseudonym(origin: Origin) -> bytes:
+    """What one domain's proxies call themselves in `Via` (RFC 9110, 7.6.3); a request meets each domain once."""
+    return b"passproxy-" + hashlib.sha256(str(origin).encode()).hexdigest()[:8].encode()
 
-    def __init__(self, origin: Origin, trusted: Iterable[str]) -> None:
+
+class Forwarded:
+    """Makes the forwarded header lines of one origin, and its `Via` unless `is_announced` is false."""
+
+    def __init__(self, origin: Origin, trusted: Iterable[str], is_announced: bool = True) -> None:
         host = str(origin).partition("://")[2]
         self._fixed = f"X-Forwarded-Proto: {origin.scheme}\r\nX-Forwarded-Host: {host}\r\nX-Forwarded-Port: {origin.port}\r\n".encode()
+        if is_announced:
+            self._fixed += b"Via: 1.1 " + pseudonym(origin) + b"\r\n"
         self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted]
         self._lines: dict[tuple[str, bytes], bytes] = {}
 

@@ -27,8 +27,11 @@ _HOP_BY_HOP = frozenset(
     b"te trailer transfer-encoding upgrade http2-settings".split()
 )
 
-#: Request fields that PassProxy reads. `Content-Length` also passes as it came.
-_NOTED = frozenset(b"host connection cookie upgrade expect transfer-encoding x-forwarded-for".split())
+#: Request fields that PassProxy reads, and that also pass as they came.
+_NOTED_AND_KEPT = frozenset(b"content-length via".split())
+
+#: Request fields that PassProxy reads.
+_NOTED = frozenset(b"host connection cookie upgrade expect transfer-encoding x-forwarded-for max-forwards".split())
 
 # Every name under which some identity-aware proxy tells an application who is there:
 # an application may trust it without our knowing. Ends with "-": everything below it.
@@ -56,7 +59,9 @@ _ASSERTED = frozenset(
 # An alias of one of these under the same normal form is a second opinion about framing,
 # address or credentials for whoever folds names, so only the exact spelling passes.
 _EXACT_ONLY = (
-    _HOP_BY_HOP | _NOTED | frozenset(b"content-length content-type authorization date via origin referer".split())
+    _HOP_BY_HOP
+    | _NOTED
+    | frozenset(b"content-length content-type authorization date via max-forwards origin referer".split())
 )
 
 _VERSION_FIELDS = frozenset(
@@ -71,6 +76,9 @@ _METHOD_OVERRIDE = b"x-http-method-override"
 
 #: Connection options that name no field that could be among those that pass, or, the last, one that must stay.
 _NOT_NOMINATED = frozenset({b"close", b"keep-alive", b"upgrade", b"content-length"})
+
+#: More digits mean the same: further than any request goes.
+_HOPS = re.compile(rb"[0-9]{1,9}\Z")
 
 _NOT_ALPHANUMERIC = re.compile(rb"[^a-z0-9]+")
 
@@ -106,7 +114,7 @@ def _request_treatment(raw: bytes) -> Treatment:
     lower, normal = raw.lower(), normal_form(raw)
     if normal in _EXACT_ONLY and lower != normal:
         return DROP
-    if lower == b"content-length":
+    if lower in _NOTED_AND_KEPT:
         return Treatment(True, lower)
     if lower in _NOTED:
         return Treatment(False, lower)
@@ -125,7 +133,7 @@ def answer_names(strip_version_headers: bool) -> NameTable:
 
     def treatment(raw: bytes) -> Treatment:
         lower = raw.lower()
-        if lower in (b"content-length", b"set-cookie"):
+        if lower in (b"content-length", b"set-cookie", b"sec-websocket-protocol"):
             return Treatment(True, lower)
         if lower in (b"connection", b"transfer-encoding", b"upgrade", b"sec-websocket-accept"):
             return Treatment(False, lower)
@@ -174,6 +182,19 @@ def identity_lines(identity: Identity, expires_at: int, separator: str) -> bytes
     return b"".join(f"{name}: {value}\r\n".encode() for name, value in fields)
 
 
+def hops_left(values: list[bytes]) -> int | None:
+    """How many more recipients a Max-Forwards field allows (RFC 9110, 7.6.2); None when it is not one number."""
+    return int(values[0]) if len(values) == 1 and _HOPS.match(values[0]) else None
+
+
+def _counted_down(head: RequestHead) -> bytes:
+    """The line of Max-Forwards for the application; only OPTIONS counts (TRACE does not get this far)."""
+    values = head.noted[b"max-forwards"]
+    hops = hops_left(values) if head.method == b"OPTIONS" else None
+    told = values if hops is None else [b"%d" % (hops - 1)]
+    return b"".join(b"Max-Forwards: " + value + b"\r\n" for value in told)
+
+
 def outgoing(
     head: RequestHead, *, host: bytes, cookies: list[bytes], identity: bytes, forwarded: bytes, connection: bytes = b""
 ) -> bytes:
@@ -196,6 +217,8 @@ def outgoing(
         parts += (b"\r\n".join(lines), b"\r\n")
     for value in cookies:
         parts += (b"Cookie: ", value, b"\r\n")
+    if b"max-forwards" in head.noted:
+        connection += _counted_down(head)
     if head.body == CHUNKED:
         connection += b"Transfer-Encoding: chunked\r\n"
     parts += (connection, identity, forwarded, b"\r\n")

@@ -107,12 +107,14 @@ class SessionRules:
     What a session is subject to, besides its lifetime.
 
     `refresh_seconds` None means that none is ever renewed. Sessions that began before `not_before`
-    are over. `permits` says whether somebody may use the application at all.
+    are over. `permits` says whether somebody may use the application at all, `lines_limit_bytes` how
+    much its header lines may say: most servers take 8 KiB of a whole head.
     """
 
     refresh_seconds: int | None = None
     not_before: int = 0
     permits: Callable[[Identity], bool] = lambda identity: True
+    lines_limit_bytes: int = 8 * 1024
 
 
 def handle_of(name: str) -> str:
@@ -188,21 +190,19 @@ class Sessions:
         The token of a session, compressed when it would not fit one cookie otherwise.
 
         Raises:
-            IdentityTooLarge: it would not fit the cookies; the detail names the largest part.
+            IdentityTooLarge: it would not fit the cookies, or a header; the detail names the largest part.
         """
         identity = session.identity
+        said = len(self._render(session))
+        if said > self._rules.lines_limit_bytes:
+            raise IdentityTooLarge(f"header lines of {said} bytes; {_largest_part(identity)}")
         content = {"attributes": dict(identity.attributes), "groups": list(identity.groups)}
         token = self._sealed(session, content)
         if len(token) > VALUE_LIMIT_BYTES:
             deflated = zlib.compress(json.dumps(content, ensure_ascii=False).encode(), 9)
             token = self._sealed(session, {"z": base64.b85encode(deflated).decode()})
         if len(token) > TOKEN_BUDGET_BYTES:
-            sizes = {name: len(value.encode()) for name, value in identity.attributes.items()}
-            sizes[f"groups ({len(identity.groups)})"] = sum(len(group.encode()) + 3 for group in identity.groups)
-            largest = max(sizes, key=lambda name: sizes[name])
-            raise IdentityTooLarge(
-                f"token of {len(token)} bytes; the largest part is {largest} with {sizes[largest]} bytes"
-            )
+            raise IdentityTooLarge(f"token of {len(token)} bytes; {_largest_part(identity)}")
         return token
 
     def _sealed(self, session: Session, content: Mapping[str, Any]) -> str:
@@ -246,7 +246,10 @@ class Sessions:
         session = self._read(token, now)
         if session.issued_at < self._rules.not_before:
             raise TokenInvalid("from before session.not_before")
-        return self.known(session).holding(b"")
+        known = self.known(session).holding(b"")
+        if len(known.lines) > self._rules.lines_limit_bytes:
+            raise TokenInvalid("from before headers.size_limit")
+        return known
 
     def _remember(self, key: bytes, known: Known, now: float) -> None:
         if now >= self._period_ends_at or len(self._recent) >= REMEMBERED_LIMIT:
@@ -278,6 +281,13 @@ class Sessions:
         revoked, issued_at, handles = self._revoked, known.issued_at, known.handles
         each = (handles[at : at + _HANDLE_CHARACTERS] for at in range(0, len(handles), _HANDLE_CHARACTERS))
         return any(revoked.get(handle, -1) >= issued_at for handle in (*each, EVERY_SESSION))
+
+
+def _largest_part(identity: Identity) -> str:
+    sizes = {name: len(value.encode()) for name, value in identity.attributes.items()}
+    sizes[f"groups ({len(identity.groups)})"] = sum(len(group.encode()) + 3 for group in identity.groups)
+    largest = max(sizes, key=lambda name: sizes[name])
+    return f"the largest part is {largest} with {sizes[largest]} bytes"
 
 
 def _session_from(claims: dict[str, Any]) -> Session:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from passproxy.core.formats import (
+    Bytes,
     CookieName,
     HostName,
     Instant,
@@ -56,6 +57,7 @@ class UpstreamSettings(Section):
     server_name: HostName | None = None
     verify_tls: bool = True
     preserve_host: bool = True
+    send_via: bool = True
     strip_version_headers: bool = True
     max_connections: Annotated[int, Field(ge=1, le=8192)] = 2048
     connect_timeout: Annotated[Seconds, Field(ge=1, le=300)] = 5
@@ -187,6 +189,7 @@ class IdentitySettings(Section):
 class HeaderSettings(Section):
     profile: Literal["passproxy"] = "passproxy"
     list_separator: Literal[",", ";", "|"] = ","
+    size_limit: Annotated[Bytes, Field(ge=1024, le=64 * 1024)] = 8 * 1024
 
 
 class PassthroughPath(Section):

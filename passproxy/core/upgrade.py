@@ -27,10 +27,15 @@ _MORE_REQUESTS = (b"h2c", b"h2", b"http", b"tls", b"connect")
 
 
 class Upgrade(NamedTuple):
-    """What a client asks to switch to; `accept` is the answer's key, for a WebSocket."""
+    """
+    What a client asks to switch to.
+
+    For a WebSocket, `accept` is the answer's key, and `subprotocols` those of which the answer may name one.
+    """
 
     protocol: bytes
     accept: bytes | None
+    subprotocols: frozenset[bytes] = frozenset()
 
     @property
     def lines(self) -> bytes:
@@ -43,7 +48,13 @@ class Upgrade(NamedTuple):
             return False
         if b"upgrade" not in connection_options(answer.noted.get(b"connection", [])):
             return False
-        return self.accept is None or answer.noted.get(b"sec-websocket-accept") == [self.accept]
+        if self.accept is None:
+            return True
+        chosen = answer.noted.get(b"sec-websocket-protocol", [])
+        # RFC 6455, 4.1: the browser would end the connection over another one, with no reason given.
+        return answer.noted.get(b"sec-websocket-accept") == [self.accept] and (
+            not chosen or (len(chosen) == 1 and chosen[0] in self.subprotocols)
+        )
 
 
 def upgrade_of(head: RequestHead, origin: bytes) -> Upgrade | None:
@@ -90,4 +101,6 @@ def _websocket(head: RequestHead, origin: bytes) -> Upgrade:
         raise UpgradeRefused("Sec-WebSocket-Key is not 16 bytes")
     check_origin(head, origin)
     digest = hashlib.sha1(key + _WEBSOCKET_GUID, usedforsecurity=False).digest()
-    return Upgrade(b"websocket", base64.b64encode(digest))
+    offered = [line.partition(b":")[2] for line in head.lines if line[:23].lower() == b"sec-websocket-protocol:"]
+    subprotocols = frozenset(name.strip(b" \t") for name in b",".join(offered).split(b","))
+    return Upgrade(b"websocket", base64.b64encode(digest), subprotocols - {b""})

@@ -23,7 +23,7 @@ from passproxy.idp.saml.pool import Verifier
 from tests.attacks.acs import acs_site
 from tests.fakes import gateway
 from tests.fakes.commands import free_port, running, wait_for
-from tests.fakes.gateway import HOST, NO_IDP, PassProxy, alive, eventually, get, protecting, request
+from tests.fakes.gateway import HOST, NO_IDP, PassProxy, alive, eventually, get, protecting, request, until
 from tests.fakes.log import Log
 from tests.fakes.raw import Cut, Raw
 from tests.fakes.upstream import Line, Seen, Upstream, ok
@@ -41,7 +41,7 @@ async def serving(folder: Path, upstream: Upstream, port: int) -> AsyncIterator[
     settings = settings_from(text, "app.yaml", {}, lambda path: Path(path).read_text("utf-8"))
     with running("serve", str(folder / "app.yaml"), cwd=folder) as process:
         await asyncio.to_thread(wait_for, port)
-        yield process, gateway._running(f"127.0.0.1:{port}", settings, asyncio.Event())
+        yield process, gateway.described(f"127.0.0.1:{port}", settings)
 
 
 async def script(seen: Seen, line: Line) -> None:
@@ -168,3 +168,36 @@ async def test_dos_16_a_list_that_cannot_be_written_ends_sessions_all_the_same(
         await eventually(lambda: descriptors() <= before + 2, "no descriptor is lost")
     assert log.tells("revocation.not_stored")
     assert len(upstream.requests) == 10
+
+
+def descriptors(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+async def test_dos_17_a_storm_of_reloads_leaves_the_last_good_configuration_and_nothing_else(
+    tmp_path: Path, upstream: Upstream
+) -> None:
+    async with serving(tmp_path, upstream, free_port()) as (process, passproxy):
+        file = tmp_path / "app.yaml"
+        good = file.read_text()
+
+        async def is_public(path: str) -> bool:
+            async with Raw(passproxy.address) as raw:
+                return (await raw.ask(get(path))).status == 200
+
+        async def adopted(path: str) -> None:
+            file.write_text(f"{good}passthrough: {{paths: [{path}]}}\n")
+            process.send_signal(signal.SIGHUP)
+            await until(lambda: is_public(path), f"{path} is public")
+
+        await adopted("/before")
+        before = descriptors(process.pid)
+        for text in (good, good + "nonsense: true\n"):
+            file.write_text(text)
+            for _ in range(500):
+                process.send_signal(signal.SIGHUP)
+        async with Raw(passproxy.address) as raw:
+            assert (await raw.ask(get("/", cookie=passproxy.cookie()))).status == 200
+        await adopted("/after")  # all that was asked before has been answered by then
+        assert not await is_public("/before")
+        await eventually(lambda: descriptors(process.pid) <= before, "no descriptor is left behind")

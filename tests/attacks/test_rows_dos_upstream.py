@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from passproxy import app
+from passproxy.app import building
 from passproxy.web import server
 from passproxy.web.exchange import Limits
 from tests.fakes.gateway import PassProxy, eventually, get, protecting, request
@@ -81,7 +81,7 @@ async def test_dos_10_uploads_wait_for_an_application_that_does_not_read(
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """What an application may take to be reached, to answer, and between two pieces."""
-    monkeypatch.setattr(app, "_limits", lambda settings: Limits(64, 0.3, 0.3, 0.3))
+    monkeypatch.setattr(building, "_limits", lambda settings: Limits(64, 0.3, 0.3, 0.3))
 
 
 async def test_dos_11_an_application_that_nobody_can_reach(

@@ -22,7 +22,7 @@ from tests.fakes.commands import free_port, running
 from tests.fakes.gateway import HOST, NO_IDP, get, protecting, request
 from tests.fakes.log import Log
 from tests.fakes.raw import Raw
-from tests.fakes.upstream import Line, Seen, answering, ok
+from tests.fakes.upstream import Line, Seen, Upstream, answering, ok
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -45,7 +45,7 @@ def as_new(site: Edge) -> None:
     site.upstream.forget()
 
 
-FORWARDED = {b"X-Forwarded-For", b"X-Real-IP", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Port"}
+FORWARDED = {b"X-Forwarded-For", b"X-Real-IP", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Port", b"Via"}
 IDENTITY = {b"X-Passproxy-User", b"X-Passproxy-Subject", b"X-Passproxy-Groups", b"X-Passproxy-Session-Expires"}
 
 
@@ -118,14 +118,37 @@ async def test_http_32_nothing_starts_that_asks_itself(tmp_path: Path) -> None:
     assert "Traceback" not in told
 
 
-async def test_http_32_a_session_goes_round_once(tmp_path: Path, log: Log) -> None:
-    """An application that is this very listener under another name: our cookies do not come back to us."""
+async def test_http_32_a_request_goes_round_once(tmp_path: Path, log: Log) -> None:
+    """An application that is this very listener under another name."""
     port = free_port()
-    round_about = protecting(f"http://localhost:{port}", tmp_path, listen=f"127.0.0.1:{port}")
+    round_about = protecting(
+        f"http://localhost:{port}", tmp_path, listen=f"127.0.0.1:{port}", passthrough={"paths": ["/public"]}
+    )
     async with round_about as passproxy, Raw(passproxy.address) as raw:
-        assert (await raw.ask(get("/", cookie=passproxy.cookie()))).status == 401
+        for wire in (get("/", cookie=passproxy.cookie()), get("/public"), get("/public", cookie=passproxy.cookie())):
+            answer = await raw.ask(wire)
+            assert (answer.status, answer.json()["code"]) == (508, "PP-LOOP-REQUEST")
         assert (await raw.ask(get("/.passproxy/health"))).status == 200
-    assert log.one("request.refused")["status"] == 401
+    assert [fields["status"] for fields in log.named("request.refused")] == [508, 508, 508]
+
+
+async def test_http_32_another_proxys_name_is_passed_on_beside_ours(site: Edge) -> None:
+    async with site.raw() as raw:
+        await raw.ask(get("/", "Via: 1.1 squid, 1.0 fred (passproxy)", "Via: 2 nginx", cookie=site.cookie))
+    (seen,) = site.upstream.requests
+    *others, ours = seen.all(b"via")
+    assert others == [b"1.1 squid, 1.0 fred (passproxy)", b"2 nginx"]
+    assert ours.startswith(b"1.1 passproxy-")
+
+
+async def test_http_32_our_name_can_be_kept_to_ourselves(tmp_path: Path) -> None:
+    async with (
+        Upstream() as upstream,
+        protecting(upstream.url, tmp_path, upstream={"send_via": False}) as passproxy,
+        Raw(passproxy.address) as raw,
+    ):
+        assert (await raw.ask(get("/", cookie=passproxy.cookie()))).status == 200
+    assert upstream.requests[0].all(b"via") == []
 
 
 @pytest.mark.parametrize(
@@ -135,7 +158,31 @@ async def test_a_trace_is_refused_however_far_it_may_go(site: Edge, log: Log, va
     line = f"Max-Forwards: {value}"
     for cookie in (None, site.cookie):
         await site.refuses(request("TRACE", "/", line, cookie=cookie), log, 405)
-    await site.refuses(request("OPTIONS", "/", line), log, 401)
+    await site.refuses(request("OPTIONS", "/", line), log, 401 if value == "1" else 400)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"), [("1", b"0"), ("010", b"9"), ("999999999", b"999999998")], ids=lambda value: f"HTTP-33 {value!r}"
+)
+async def test_options_go_one_proxy_less_far(site: Edge, value: str, told: bytes) -> None:
+    async with site.raw() as raw:
+        assert (await raw.ask(request("OPTIONS", "/", f"Max-Forwards: {value}", cookie=site.cookie))).status == 200
+        assert (await raw.ask(get("/", f"Max-Forwards: {value}", cookie=site.cookie))).status == 200
+        options, other = site.upstream.requests
+        await site.canary(raw)
+    assert options.all(b"max-forwards") == [told]
+    assert other.all(b"max-forwards") == [value.encode()]  # it means nothing there, and passes as it came
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [("0",), ("00",), ("-1",), ("+1",), ("1.0",), ("abc",), ("",), ("1", "1"), ("1, 2",), ("9" * 30,)],
+    ids=lambda lines: f"HTTP-33 {lines!r}",
+)
+async def test_options_that_may_go_no_further_end_here(site: Edge, log: Log, lines: tuple[str, ...]) -> None:
+    fields = [f"Max-Forwards: {value}" for value in lines]
+    answer = await site.refuses(request("OPTIONS", "/", *fields, cookie=site.cookie), log, 400)
+    assert b"PP-REQUEST-HOPS" in answer.body
 
 
 RISKY = {

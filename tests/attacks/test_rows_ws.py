@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from passproxy import app
+from passproxy.app import building
 from passproxy.web.exchange import Limits
 from tests.attacks.edge import Edge
 from tests.fakes.gateway import PassProxy, eventually, get, protecting
@@ -84,7 +84,7 @@ async def test_a_choice_among_the_offered_is_told_as_it_was_made(
 async def test_ws_16_a_socket_on_which_nothing_moves_ends(
     ticking: None, upstream: Upstream, tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app, "_limits", lambda settings: Limits(64, 5.0, 5.0, 0.3))
+    monkeypatch.setattr(building, "_limits", lambda settings: Limits(64, 5.0, 5.0, 0.3))
     async with protecting(upstream.url, tmp_path) as passproxy, tunnel(passproxy) as raw:
         assert await raw.is_closed()
         await ended(upstream, log)
@@ -197,7 +197,7 @@ async def test_ws_20_a_stream_of_events_is_neither_kept_nor_cut(
     ticking: None, upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole answer takes longer than an answer may take to begin; each event is read before the next is sent."""
-    monkeypatch.setattr(app, "_limits", lambda settings: Limits(64, 5.0, 0.2, 5.0))
+    monkeypatch.setattr(building, "_limits", lambda settings: Limits(64, 5.0, 0.2, 5.0))
     proceed = asyncio.Event()
 
     async def stream(seen: Seen, line: Line) -> None:

@@ -10,8 +10,7 @@ import pytest
 
 from passproxy.cli import main
 from tests.fakes.browser import Browser
-from tests.fakes.commands import WAIT_SECONDS
-from tests.fakes.gateway import ORIGIN, demo_idp, eventually, oidc_at, protecting, saml_at
+from tests.fakes.gateway import ORIGIN, demo_idp, eventually, oidc_at, protecting, saml_at, until
 
 
 def configuration(folder: Path, store: str) -> Path:
@@ -46,9 +45,11 @@ async def test_a_session_that_was_revoked_is_refused_and_others_are_served(
         assert await asyncio.to_thread(main, ["revoke", str(file), *named]) == 0
         assert capsys.readouterr().out.startswith("Ended: ")
         await eventually(lambda: listed.stat().st_size > 0, "the list is written")
-        async with asyncio.timeout(WAIT_SECONDS):
-            while (await alice.open(f"{ORIGIN}/.passproxy/userinfo")).status != 401:  # noqa: ASYNC110 - a file is polled
-                await asyncio.sleep(0.1)
+
+        async def is_over() -> bool:
+            return (await alice.open(f"{ORIGIN}/.passproxy/userinfo")).status == 401
+
+        await until(is_over, "alice's session is over")
         assert (await bob.open(f"{ORIGIN}/.passproxy/userinfo")).status == (401 if whom == "all" else 200)
 
 

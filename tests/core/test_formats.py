@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from passproxy.core.formats import duration_seconds, duration_text
+from passproxy.core.formats import duration_seconds, duration_text, size_bytes
 from passproxy.core.settings import (
+    HeaderSettings,
     OidcSettings,
     PassthroughSettings,
     SamlSettings,
@@ -372,3 +373,25 @@ def test_cfg_05_nothing_is_not_everything(paths):
 def test_a_duration_is_written_as_people_write_it(seconds, text):
     assert duration_text(seconds) == text
     assert duration_seconds(text) == seconds
+
+
+# --- sizes ---
+
+
+@pytest.mark.parametrize(("text", "size"), [("1KiB", 1024), ("64 KiB", 65536), ("10MiB", 10485760), (" 8KiB ", 8192)])
+def test_a_size_has_a_unit(text, size):
+    assert size_bytes(text) == size
+
+
+@pytest.mark.parametrize(
+    "text", ["", "8", "8K", "8kib", "8KB", "-8KiB", "1.5KiB", "8KiB\n9", "1000000KiB", "\u0668KiB"]
+)
+def test_what_has_no_unit_is_no_size(text):
+    with pytest.raises(ValueError, match="size"):
+        size_bytes(text)
+
+
+@pytest.mark.parametrize("limit", ["1023", "1MiB", "0KiB", "65KiB"])
+def test_hdr_18_headers_take_between_one_and_sixty_four_kibibytes(limit):
+    refused(HeaderSettings, size_limit=limit)
+    assert HeaderSettings(size_limit="64KiB").size_limit == 65536

@@ -65,7 +65,7 @@ def test_the_chain_is_that_of_the_believed():
 
 def test_scheme_host_and_port_are_configured():
     lines = FORWARDED.lines("192.0.2.1", None)
-    assert lines.endswith(b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: app.example.com\r\nX-Forwarded-Port: 443\r\n")
+    assert b"X-Forwarded-Proto: https\r\nX-Forwarded-Host: app.example.com\r\nX-Forwarded-Port: 443\r\n" in lines
     other = Forwarded(Origin("http", "localhost", 8080), ()).lines("192.0.2.1", None)
     assert b"X-Forwarded-Proto: http\r\nX-Forwarded-Host: localhost:8080\r\nX-Forwarded-Port: 8080\r\n" in other
 
@@ -87,10 +87,10 @@ def test_hdr_13_a_list_of_a_thousand_is_read_from_the_right_to_a_limit():
         max_size=3,
     ),
 )
-def test_whatever_is_said_the_lines_are_five_and_hold_addresses(peer, values):
+def test_whatever_is_said_the_lines_are_six_and_hold_addresses(peer, values):
     lines = FORWARDED.lines(peer, values).decode("ascii").split("\r\n")
     assert [line.partition(":")[0] for line in lines] == [
-        "X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "",
+        "X-Forwarded-For", "X-Real-IP", "X-Forwarded-Proto", "X-Forwarded-Host", "X-Forwarded-Port", "Via", "",
     ]  # fmt: skip
     for line in lines[:2]:
         for address in line.partition(": ")[2].split(", "):
@@ -119,3 +119,12 @@ def test_an_ipv4_client_of_a_dual_stack_listener_is_judged_by_its_ipv4_address()
     """There the peer is `::ffff:127.0.0.1`, and the trusted network is still 127.0.0.0/8."""
     assert FORWARDED.client("::ffff:127.0.0.1", [b"192.0.2.1"]) == "192.0.2.1"
     assert FORWARDED.client("::ffff:192.0.2.9", [b"127.0.0.1"]).endswith("192.0.2.9")
+
+
+def test_who_forwards_is_named_unless_that_is_turned_off():
+    assert FORWARDED.lines("192.0.2.1", None).endswith(b"Via: 1.1 " + module.pseudonym(ORIGIN) + b"\r\n")
+    assert b"Via" not in Forwarded(ORIGIN, TRUSTED, False).lines("192.0.2.1", None)
+
+
+def test_each_domain_has_its_own_name():
+    assert module.pseudonym(ORIGIN) != module.pseudonym(Origin("https", "other.example.com", 443))

@@ -87,7 +87,7 @@ def test_every_identity_comes_back_as_it_was(subject, attributes, groups):
 def test_a_token_is_verified_once_and_remembered():
     render = Rendered()
     store = sessions(render=render)
-    token = store.seal(store.begin(ALICE, SAID_OF_ALICE, NOW)).encode()
+    token = sessions().seal(store.begin(ALICE, SAID_OF_ALICE, NOW)).encode()
     first = store.open(token, NOW)
     assert store.open(token, NOW + 1) is first
     assert render.count == 1
@@ -120,7 +120,7 @@ def test_memory_is_bounded_and_what_was_not_used_lately_is_forgotten_first(monke
     monkeypatch.setattr(module, "REMEMBERED_LIMIT", 3)
     render = Rendered()
     store = sessions(render=render)
-    tokens = some_tokens(store, 100)
+    tokens = some_tokens(sessions(), 100)
     for token in tokens:
         store.open(token, NOW)
         store.open(tokens[0], NOW)  # in use all the time
@@ -133,10 +133,10 @@ def test_memory_is_bounded_and_what_was_not_used_lately_is_forgotten_first(monke
 def test_what_nobody_asks_for_is_forgotten_and_what_somebody_does_is_not():
     render = Rendered()
     store = sessions(render=render)
-    used, *unused = some_tokens(store, 50)
+    used, *unused = some_tokens(sessions(), 50)
     for token in (used, *unused):
         store.open(token, NOW)
-    fresh = some_tokens(store, 3)
+    fresh = some_tokens(sessions(), 3)
     for number, token in enumerate(fresh, 1):
         store.open(used, NOW + number * module.REMEMBERED_SECONDS)
         store.open(token, NOW + number * module.REMEMBERED_SECONDS)
@@ -312,3 +312,13 @@ def test_lf_22_whether_somebody_may_use_the_application_is_judged_when_the_token
     assert store.open(token, NOW).is_permitted
     stricter = Sessions(RING, LIFETIME, Rendered(), SessionRules(permits=lambda identity: "board" in identity.groups))
     assert not stricter.open(token, NOW).is_permitted
+
+
+def test_hdr_18_what_does_not_fit_a_header_is_no_session_and_the_largest_part_is_named():
+    large = replace(ALICE, groups=("x" * 30, "y" * 30))
+    store = Sessions(RING, LIFETIME, lambda session: b"x" * 1025, SessionRules(lines_limit_bytes=1024))
+    with pytest.raises(IdentityTooLarge, match=r"1025 bytes; the largest part is groups \(2\)"):
+        store.seal(store.begin(large, SAID_OF_ALICE, NOW))
+    token = sessions().seal(store.begin(large, SAID_OF_ALICE, NOW)).encode()
+    with pytest.raises(TokenInvalid, match="size_limit"):
+        store.open(token, NOW)

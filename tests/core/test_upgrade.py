@@ -47,7 +47,6 @@ def test_the_example_of_the_standard_is_a_websocket():
         [b"Connection: upgrade"],
         [b"Connection: keep-alive", b"Connection: \tUPGRADE"],
         [b"Upgrade: WebSocket"],
-        [b"Sec-WebSocket-Protocol: chat"],
         [b"Content-Length: 0"],
     ],
 )
@@ -194,3 +193,27 @@ def test_another_protocol_needs_no_proof_but_its_name():
     head = answer_head(data, answer_names(True), b"GET")
     assert Upgrade(b"foo", None).is_accepted_by(head)
     assert not Upgrade(b"bar", None).is_accepted_by(head)
+
+
+@pytest.mark.parametrize(
+    ("offered", "chosen", "is_accepted"),
+    [
+        (["chat"], ["chat"], True),
+        (["a, chat", "b"], ["b"], True),
+        (["chat"], [], True),
+        ([], [], True),
+        ([], ["chat"], False),
+        (["chat"], ["Chat"], False),
+        (["chat"], ["other"], False),
+        (["chat"], ["chat", "chat"], False),
+        (["a, b"], ["a, b"], False),
+        (["a,,b"], [""], False),
+    ],
+)
+def test_ws_15_the_answer_names_a_subprotocol_that_was_offered(offered, chosen, is_accepted):
+    upgrade = upgrade_of(handshake(*(b"Sec-WebSocket-Protocol: " + line.encode() for line in offered)), ORIGIN)
+    lines = [b"Upgrade: websocket", b"Connection: Upgrade", b"Sec-WebSocket-Accept: " + ACCEPT]
+    lines += [b"Sec-WebSocket-Protocol: " + line.encode() for line in chosen]
+    head = b"\r\n".join([b"HTTP/1.1 101 Switching Protocols", *lines, b""])
+    assert upgrade is not None
+    assert upgrade.is_accepted_by(answer_head(head, answer_names(True), b"GET")) is is_accepted

@@ -18,9 +18,10 @@ import functools
 import gc
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from passproxy.app import service
@@ -28,7 +29,7 @@ from passproxy.core.config import settings_from
 from passproxy.core.cookies import CookieNames, cookie_names
 from passproxy.core.headers import identity_lines
 from passproxy.core.identity import Authentication, Identity
-from passproxy.core.session import Sessions
+from passproxy.core.session import SessionRules, Sessions
 from passproxy.core.settings import Settings
 from passproxy.core.tokens import KeyRing
 from passproxy.core.urls import Origin
@@ -57,6 +58,7 @@ class PassProxy:
     ring: KeyRing
     sessions: Sessions
     stop: asyncio.Event
+    #: Where it runs in the test's own process.
     service: service.Service
     configuration: Mapping[str, Any]
 
@@ -104,7 +106,7 @@ async def protecting(upstream_url: str, state_dir: Path, **sections: Any) -> Asy
         await asyncio.wait({task, listening}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
         if not listening.done():
             await task
-        yield _running(listening.result(), settings, stop, running, configuration)
+        yield described(listening.result(), settings, running, configuration, stop)
     finally:
         stop.set()
         async with asyncio.timeout(10):
@@ -116,19 +118,27 @@ def settings_of(configuration: Mapping[str, Any]) -> Settings:
     return settings_from(json.dumps(configuration), "test.yaml", {}, lambda path: Path(path).read_text("utf-8"))
 
 
-def _running(
-    address: str, settings: Settings, stop: asyncio.Event, running: service.Service, configuration: Mapping[str, Any]
+def described(
+    address: str,
+    settings: Settings,
+    running: Any = None,
+    configuration: Mapping[str, Any] = MappingProxyType({}),
+    stop: asyncio.Event | None = None,
 ) -> PassProxy:
+    """One that runs at this address with these settings, in whichever process; it has made its keys already."""
     origin = Origin.of(settings.domain, settings.origin)
     assert settings.state_dir is not None
     file = settings.session.keys_file or Path(settings.state_dir) / "keys.json"
     keys = obtained_keys(Path(file), may_create=False, now=time.time())
     ring = KeyRing(keys, str(origin))
     sessions = Sessions(
-        ring, settings.session.lifetime, lambda session: identity_lines(session.identity, session.expires_at, ",")
+        ring,
+        settings.session.lifetime,
+        lambda session: identity_lines(session.identity, session.expires_at, ","),
+        SessionRules(lines_limit_bytes=1 << 20),  # what is too much is for the real one to say
     )
     names = cookie_names(settings.session.cookie_name, origin)
-    return PassProxy(address, settings, names, ring, sessions, stop, running, configuration)
+    return PassProxy(address, settings, names, ring, sessions, stop or asyncio.Event(), running, configuration)
 
 
 @functools.cache
@@ -197,3 +207,13 @@ async def eventually(holds: Callable[[], bool], what: str, seconds: float = 10.0
     while not holds():
         assert time.monotonic() < end, f"not within {seconds} s: {what}"
         await asyncio.sleep(0.01)
+
+
+async def until(asked: Callable[[], Awaitable[bool]], what: str, seconds: float = 30.0) -> None:
+    """Ask again and again, for what happens in another process."""
+    try:
+        async with asyncio.timeout(seconds):
+            while not await asked():  # noqa: ASYNC110 - no event of ours tells
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"not within {seconds:g} s: {what}") from None

@@ -112,7 +112,7 @@ async def test_the_applications_request_has_nothing_that_was_not_sent_but_what_i
     added = {name for name, _ in seen.fields[len(sent) + 1 :]}
     assert added == {
         *(b"X-Passproxy-User", b"X-Passproxy-Subject", b"X-Passproxy-Groups", b"X-Passproxy-Session-Expires"),
-        *(b"X-Forwarded-For", b"X-Real-IP", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Port"),
+        *(b"X-Forwarded-For", b"X-Real-IP", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Port", b"Via"),
     }
 
 
