@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 #: File systems that are gone after a restart, or with the container that they belong to.
 _PASSING = frozenset({"tmpfs", "ramfs", "overlay", "aufs"})
+
+_INLINE_SECRET = re.compile(r"^[^#\n]*\bclient_secret\s*:", re.MULTILINE)
 
 _MOUNTS = Path("/proc/self/mountinfo")
 
@@ -86,7 +89,7 @@ def _neighbours(settings: Settings) -> Iterator[Danger]:
 
 def _readable_secrets(settings: Settings, file: str | None) -> Iterator[Danger]:
     inline = settings.oidc and settings.oidc.client_secret and "PASSPROXY_OIDC_CLIENT_SECRET" not in os.environ
-    if inline and file and _is_readable_by_others(file) and "client_secret:" in Path(file).read_text("utf-8"):
+    if inline and file and _is_readable_by_others(file) and _INLINE_SECRET.search(Path(file).read_text("utf-8")):
         yield Danger(
             "oidc.client_secret",
             f"{file} contains client_secret and can be read by others: use client_secret_file, or chmod 600",
