@@ -61,10 +61,7 @@ def _connect(factory: Callable[[], asyncio.Protocol], **address: Any) -> Any:
 
 
 def _tls(settings: UpstreamSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=settings.ca_file)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError((f"upstream.ca_file: {settings.ca_file}: {error.strerror or 'no certificates'}",)) from None
+    context = trusting(settings)
     if not settings.verify_tls:
         log.event(
             "warning",
@@ -74,3 +71,17 @@ def _tls(settings: UpstreamSettings) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def trusting(settings: UpstreamSettings) -> ssl.SSLContext:
+    """
+    With the certificate authorities that are trusted about the application.
+
+    Raises:
+        ConfigError: they cannot be used.
+    """
+    try:
+        return ssl.create_default_context(cafile=settings.ca_file)
+    except OSError as error:
+        reason = "no certificates" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError((f"upstream.ca_file: {settings.ca_file}: {reason}",)) from None

@@ -19,9 +19,13 @@ COMMANDS = (
     "keys",
     "revoke",
     "demo",
+    "import",
     "schema",
     "explain",
 )
+
+#: Commands that no module of Python can be named after.
+_MODULES = {"import": "importing"}
 
 #: sysexits.h's EX_CONFIG: systemd does not restart on it, and scripts can tell it apart.
 EXIT_CONFIG = 78
@@ -32,6 +36,7 @@ examples:
   passproxy check /etc/passproxy/app.yaml
   passproxy serve /etc/passproxy/app.yaml
   passproxy explain PP-SAML-AUDIENCE
+  passproxy import oauth2-proxy /etc/oauth2-proxy.cfg > /etc/passproxy/app.yaml
   passproxy schema > /etc/passproxy/schema.json
   passproxy metadata /etc/passproxy/app.yaml
   passproxy keys rotate /etc/passproxy/app.yaml
@@ -53,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     given = sys.argv[1:] if arguments is None else arguments
     for name in given[:1] if given[:1] and given[0] in COMMANDS else COMMANDS:
-        import_module(f"passproxy.cli.{name}").add(commands)
+        import_module(f"passproxy.cli.{_MODULES.get(name, name)}").add(commands)
     chosen = parser.parse_args(given)
     try:
         return int(chosen.run(chosen))

@@ -1,64 +1,103 @@
-"""`passproxy check FILE`: every mistake at once, and what the configuration means."""
+"""`passproxy check FILE`: every mistake at once, what the configuration means, and what to be wary of."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import stat
+import json
 import sys
-from pathlib import Path
+import textwrap
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from passproxy.app.building import state_dir_of
+from passproxy.app.startable import check
+from passproxy.cli.dangers import Danger, dangers
 from passproxy.cli.files import add_file, loaded
+from passproxy.cli.patterns import Opened, opened
+from passproxy.cli.sizes import Sizes, advice, sizes
 from passproxy.core.cookies import cookie_names
+from passproxy.core.errors import ConfigError
+from passproxy.core.formats import duration_text
 from passproxy.core.routing import PREFIX
 from passproxy.core.settings import Settings
 from passproxy.core.urls import Origin
-from passproxy.idp.oidc.client import client_from
+
+#: Of a terminal that nobody made wider.
+_COLUMNS = 100
+
+#: Other spellings that are shown of one pattern; `--format json` has all.
+_SHOWN_SPELLINGS = 4
 
 
 def add(commands: Any) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "check",
         help="check a configuration",
-        description="Check a configuration without starting anything. Exits with 78 and lists every mistake if there are any.",
+        description="Check a configuration without starting or changing anything. Exits with 78 and lists every "
+        "mistake where `serve` would not start; otherwise says what the configuration means, what is public without a "
+        "login, how large cookies and headers may become, and what is dangerous.",
         epilog="example: passproxy check /etc/passproxy/grafana.yaml",
     )
     add_file(parser)
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="for people or for programs")
     parser.set_defaults(run=run)
 
 
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that is to be said about a configuration that can be served."""
+
+    meaning: list[tuple[str, str]]
+    public: list[Opened]
+    sizes: Sizes
+    dangers: list[Danger]
+
+
 def run(arguments: argparse.Namespace) -> int:
-    settings = loaded(arguments.file)
-    if settings.oidc:
-        client_from(settings.oidc, "")  # reads the private key, if there is one
-    for line in _meaning(settings):
-        sys.stdout.write(line + "\n")
-    for warning in _warnings(settings, arguments.file):
-        sys.stderr.write(f"warning: {warning}\n")
+    try:
+        settings = loaded(arguments.file)
+        check(settings)
+    except ConfigError as error:
+        if arguments.format == "json":
+            _print_json({"valid": False, "problems": list(error.problems)})
+        raise
+    report = Report(
+        _meaning(settings),
+        opened(settings),
+        sizes(settings, cookie_names(settings.session.cookie_name, Origin.of(settings.domain, settings.origin))),
+        dangers(settings, arguments.file),
+    )
+    if arguments.format == "json":
+        _print_json({"valid": True, "problems": [], **asdict(report), "meaning": dict(report.meaning)})
+        return 0
+    sys.stdout.write("\n".join(_lines(report)) + "\n")
+    sys.stdout.flush()
+    for danger in report.dangers:
+        sys.stderr.write(_wrapped(f"{'DANGER' if danger.is_grave else 'warning'}: ", f"{danger.key}: ", danger.text))
     return 0
 
 
-def _meaning(settings: Settings) -> list[str]:
+def _print_json(report: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+
+
+def _meaning(settings: Settings) -> list[tuple[str, str]]:
     origin = Origin.of(settings.domain, settings.origin)
     names = cookie_names(settings.session.cookie_name, origin)
     provider = "SAML 2.0" if settings.saml else "OpenID Connect"
     callback = origin.url(PREFIX + ("saml/acs" if settings.saml else "oidc/callback"))
-    public = ", ".join(f"{entry.path} ({' '.join(entry.methods)})" for entry in settings.passthrough.paths)
     rows = [
         ("origin", str(origin)),
         ("listens on", settings.listen),
         ("application", settings.upstream.url),
         ("identity provider", f"{provider}, {_provider_source(settings)}"),
         ("register there", callback),
-        ("session", f"cookie {names.session}, {settings.session.lifetime // 60} minutes at most"),
-        ("public paths", public or "none: everything needs a login"),
+        ("session", f"cookie {names.session}, for {duration_text(settings.session.lifetime)} at most"),
         ("state", str(state_dir_of(settings))),
     ]
     if settings.saml:
         rows.insert(5, ("entity id", settings.saml.entity_id or origin.url(PREFIX + "saml/metadata")))
-    return ["The configuration is valid.", "", *(f"  {label:18} {text}" for label, text in rows)]
+    return rows
 
 
 def _provider_source(settings: Settings) -> str:
@@ -67,23 +106,43 @@ def _provider_source(settings: Settings) -> str:
     return settings.oidc.issuer if settings.oidc else ""
 
 
-def _warnings(settings: Settings, file: str | None) -> list[str]:
-    found = []
-    if settings.oidc and settings.oidc.client_secret and file and "PASSPROXY_OIDC_CLIENT_SECRET" not in os.environ:
-        mode = Path(file).stat().st_mode
-        if mode & (stat.S_IRGRP | stat.S_IROTH) and "client_secret:" in Path(file).read_text("utf-8"):
-            found.append(
-                f"{file} contains client_secret and can be read by others: use client_secret_file, or chmod 600"
-            )
-    if not settings.upstream.verify_tls:
-        found.append(
-            "upstream.verify_tls is off: anybody between here and the application can read and change everything"
-        )
-    if settings.session.lifetime > 86400:
-        found.append(
-            "session.lifetime is above 24h: somebody who was removed at the identity provider stays in that long"
-        )
-    host = settings.listen.rpartition(":")[0]
-    if host in ("0.0.0.0", "[::]", "::"):  # noqa: S104 - compared, not bound
-        found.append("listen is open to every network: make sure that only the web server in front can reach it")
-    return found
+def _lines(report: Report) -> list[str]:
+    return [
+        "The configuration is valid.",
+        "",
+        *(f"  {label:18} {text}" for label, text in report.meaning),
+        "",
+        *_public_lines(report.public),
+        "",
+        "At worst",
+        "",
+        f"  {'cookies':18} {report.sizes.cookie_line:,} bytes in one line; of these {report.sizes.session:,} for the session",
+        f"  {'identity headers':18} {report.sizes.identity:,} bytes toward the application",
+        "",
+        *(f"  {line}" for said in advice(report.sizes) for line in textwrap.wrap(said, _COLUMNS - 2)),
+    ]
+
+
+def _public_lines(public: list[Opened]) -> list[str]:
+    if not public:
+        return ["Public without a login: nothing."]
+    wide = max(len(entry.path) for entry in public)
+    methods = max(len(" ".join(entry.methods)) for entry in public)
+    lines = [f"Public without a login ({public[0].tried} other spellings of each were tried)", ""]
+    for entry in public:
+        start = f"  {entry.path:{wide}}  {' '.join(entry.methods):{methods}}  "
+        lines.append(start + entry.meaning)
+        below = [f"! {doubt}" for doubt in entry.doubts]
+        if entry.also:
+            shown = ", ".join(path for _, path in entry.also[:_SHOWN_SPELLINGS])
+            more = len(entry.also) - _SHOWN_SPELLINGS
+            below.append(f"fits as well: {shown}{f' and {more} more' if more > 0 else ''}")
+        room = max(_COLUMNS - len(start), 40)
+        lines += [
+            " " * len(start) + line for text in below for line in textwrap.wrap(text, room, subsequent_indent="  ")
+        ]
+    return lines
+
+
+def _wrapped(level: str, key: str, text: str) -> str:
+    return textwrap.fill(level + (text if text.startswith(key.rstrip(": ")) else key + text), _COLUMNS, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) + "\n"  # fmt: skip

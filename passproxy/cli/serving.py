@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from passproxy.app.service import Service
+from passproxy.cli.dangers import dangers
 from passproxy.core.errors import ConfigError
 from passproxy.web import log
 from passproxy.web.server import CONNECTION_LIMIT
@@ -41,6 +42,8 @@ def serve(settings: Settings, read: Callable[[], Settings]) -> int:
 
 def _prepare(settings: Settings) -> None:
     log.set_up(settings.log.format, settings.log.level)
+    for danger in dangers(settings, None):
+        log.event("warning", "config.danger" if danger.is_grave else "config.doubt", key=danger.key, hint=danger.text)
     # A tunnel takes one on either side.
     _allow_open_files(2 * CONNECTION_LIMIT + settings.upstream.max_connections)
 

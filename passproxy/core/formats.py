@@ -201,6 +201,8 @@ def _cookie_name(value: str) -> str:
 def _not_blank(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
+    if "\0" in value:
+        raise ValueError("must not contain a null character")
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,9 @@ from passproxy.core.errors import ConfigError
 from passproxy.core.urls import Origin
 from passproxy.idp.base import IdentityProvider
 from passproxy.idp.lastgood import LastGood
+from passproxy.idp.oidc.client import client_from
 from passproxy.idp.oidc.provider import OidcProvider
-from passproxy.idp.saml.keys import own_keys, signer_of_metadata
+from passproxy.idp.saml.keys import missing_key, own_keys, signer_of_metadata
 from passproxy.idp.saml.provider import SamlProvider
 
 if TYPE_CHECKING:
@@ -55,3 +57,32 @@ def build(
     if oidc is None:
         raise ConfigError(("no identity provider",))
     return OidcProvider(oidc, origin, http, LastGood(state_dir / "oidc-discovery.json", *keys), clock)
+
+
+def check(settings: Settings, state_dir: Path, creatable: Callable[[Path], None]) -> None:
+    """
+    Whether `build` could do it; reads the same files and makes none. `creatable` raises where it could not make one.
+
+    Raises:
+        ConfigError: it could not.
+    """
+    if settings.oidc is not None:
+        client_from(settings.oidc, "")
+    if settings.saml is None:
+        return
+    problems: list[str] = []
+    for look in (signer_of_metadata, partial(_check_own_keys, state_dir=state_dir, creatable=creatable)):
+        try:
+            look(settings.saml)
+        except ConfigError as error:
+            problems += error.problems
+    if problems:
+        raise ConfigError(tuple(problems))
+
+
+def _check_own_keys(settings: SamlSettings, state_dir: Path, creatable: Callable[[Path], None]) -> None:
+    missing = missing_key(settings, state_dir)
+    if missing is not None:
+        creatable(missing)
+    else:
+        own_keys(settings, state_dir, "", 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,54 @@ def test_a_private_key_that_cannot_be_read_is_found_before_the_start(
     file = written(GOOD.replace("client_secret: correct-horse-battery", "private_key_file: /nowhere/key.pem"))
     assert main(["check", file]) == 78
     assert "oidc.private_key_file: /nowhere/key.pem" in capsys.readouterr().err
+
+
+def test_what_is_public_is_told_with_what_fits_as_well(written, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = "passthrough: {paths: [/health, /static*, {path: /hook, methods: [POST]}]}\n"
+    assert main(["check", written(GOOD + paths)]) == 0
+    shown = capsys.readouterr().out
+    assert "/health   GET HEAD  this path alone" in shown
+    assert "such as /static-admin" in shown
+    assert "anybody can send POST to it" in shown
+
+
+def test_nothing_public_is_said_too(written, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", written(GOOD)]) == 0
+    assert "Public without a login: nothing." in capsys.readouterr().out
+
+
+def test_sizes_and_what_to_set_in_front_are_told(written, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", written(GOOD)]) == 0
+    shown = capsys.readouterr().out
+    assert "22,080 bytes in one line" in shown
+    assert "large_client_header_buffers" in shown
+
+
+def test_a_program_gets_all_of_it_as_json(written, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(GOOD + "passthrough: {paths: [/public/**]}\nlisten: 0.0.0.0:8123\n")
+    assert main(["check", "--format", "json", file]) == 0
+    shown = capsys.readouterr()
+    report = json.loads(shown.out)
+    assert report["valid"]
+    assert report["meaning"]["register there"] == "https://app.example.com/.passproxy/oidc/callback"
+    assert ["a segment behind it", "/public/x/y/admin"] in report["public"][0]["also"]
+    assert report["sizes"]["cookie_line"] == 22080
+    assert {"key": "listen", "is_grave": True} in [
+        {k: v for k, v in d.items() if k != "text"} for d in report["dangers"]
+    ]
+    assert shown.err == ""
+    assert "correct-horse-battery" not in shown.out
+
+
+def test_a_program_gets_every_problem_as_json(written, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--format", "json", written(FIVE_MISTAKES)]) == 78
+    report = json.loads(capsys.readouterr().out)
+    assert not report["valid"]
+    assert len(report["problems"]) == 5
+
+
+def test_nothing_is_made_or_changed(written, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = written(GOOD + f"state_dir: {tmp_path}/state\nrevocation: {{store: 'file:{tmp_path}/ended'}}\n")
+    assert main(["check", file]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["app.yaml"]
+    assert "state does not exist yet" in " ".join(capsys.readouterr().err.split())

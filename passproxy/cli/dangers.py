@@ -1,0 +1,151 @@
+"""
+What a configuration allows that can do harm, and what it stands on that may not last.
+
+The same list is printed by `check` and logged at each start by `serve`, so that
+nothing that was switched off for an afternoon is forgotten.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from passproxy.app.building import keys_file_of, state_dir_of
+from passproxy.core.urls import Origin, is_loopback
+
+if TYPE_CHECKING:
+    from passproxy.core.settings import Settings
+
+#: File systems that are gone after a restart, or with the container that they belong to.
+_PASSING = frozenset({"tmpfs", "ramfs", "overlay", "aufs"})
+
+_INLINE_SECRET = re.compile(r"^[^#\n]*\bclient_secret\s*:", re.MULTILINE)
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+
+@dataclass(frozen=True, slots=True)
+class Danger:
+    """`key` is where it is written; `is_grave` says that somebody may get in or read along."""
+
+    key: str
+    text: str
+    is_grave: bool = True
+
+
+def dangers(settings: Settings, file: str | None) -> list[Danger]:
+    """The grave ones first; `file` is the configuration's own, if there is one."""
+    found = [*_switches(settings), *_neighbours(settings), *_readable_secrets(settings, file), *_state(settings)]
+    return sorted(found, key=lambda danger: not danger.is_grave)
+
+
+def _switches(settings: Settings) -> Iterator[Danger]:
+    if not settings.upstream.verify_tls:
+        yield Danger(
+            "upstream.verify_tls",
+            "upstream.verify_tls is off: anybody between here and the application can read and change everything",
+        )
+    if settings.saml and settings.saml.allow_idp_initiated:
+        yield Danger("saml.allow_idp_initiated", "anybody with an account can sign somebody else in as themselves")
+    if settings.oidc and settings.oidc.allow_unverified_email:
+        yield Danger(
+            "oidc.allow_unverified_email", "who may type in an e-mail address at the provider can be anybody here"
+        )
+    if not Origin.of(settings.domain, settings.origin).is_secure:
+        yield Danger("origin", "plain http, for trials on this machine: cookies travel unencrypted, without __Host-")
+    if settings.log.level == "debug":
+        yield Danger("log.level", "debug is for an afternoon: it says more of people and requests than a log should")
+    if settings.revocation.store == "none":
+        yield Danger("revocation.store", "none: a copied cookie is worth as much after a logout as before", False)
+    if settings.session.lifetime > 86400:
+        yield Danger(
+            "session.lifetime",
+            "session.lifetime is above 24h: somebody who was removed at the identity provider stays in that long",
+            False,
+        )
+
+
+def _neighbours(settings: Settings) -> Iterator[Danger]:
+    host = settings.listen.rpartition(":")[0]
+    if host in ("0.0.0.0", "[::]", "::"):  # noqa: S104 - compared, not bound
+        yield Danger(
+            "listen", "listen is open to every network: make sure that only the web server in front can reach it"
+        )
+    if any(ipaddress.ip_network(network, strict=False).prefixlen == 0 for network in settings.trusted_proxies):
+        yield Danger("trusted_proxies", "everybody is believed about the address they come from")
+    parts = urlsplit(settings.upstream.url)
+    if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+        yield Danger(
+            "upstream.url", "plain http to another machine: whoever is on the way reads and changes everything", False
+        )
+
+
+def _readable_secrets(settings: Settings, file: str | None) -> Iterator[Danger]:
+    inline = settings.oidc and settings.oidc.client_secret and "PASSPROXY_OIDC_CLIENT_SECRET" not in os.environ
+    if inline and file and _is_readable_by_others(file) and _INLINE_SECRET.search(Path(file).read_text("utf-8")):
+        yield Danger(
+            "oidc.client_secret",
+            f"{file} contains client_secret and can be read by others: use client_secret_file, or chmod 600",
+        )
+    for key, path in _secret_files(settings):
+        if _is_readable_by_others(path):
+            yield Danger(key, f"{path} can be read by others: chmod 600")
+
+
+def _secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.oidc and settings.oidc.private_key_file:
+        yield "oidc.private_key_file", settings.oidc.private_key_file
+    if settings.saml and settings.saml.key_file:
+        yield "saml.key_file", settings.saml.key_file
+    if settings.saml and settings.saml.next_key_file:
+        yield "saml.next_key_file", settings.saml.next_key_file
+    yield "session.keys_file" if settings.session.keys_file else "state_dir", str(keys_file_of(settings))
+
+
+def _is_readable_by_others(path: str) -> bool:
+    try:
+        return bool(os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH))
+    except OSError:
+        return False
+
+
+def _state(settings: Settings) -> Iterator[Danger]:
+    path = state_dir_of(settings)
+    if not path.exists():
+        yield Danger("state_dir", f"{path} does not exist yet: the first start makes it, and the keys in it", False)
+    kind = file_system_of(path)
+    if kind in _PASSING:
+        yield Danger(
+            "state_dir",
+            f"{path} is on {kind}, which may not outlive this container or a restart of the machine: new keys log "
+            "everybody out; mount a volume there",
+            False,
+        )
+    if settings.saml and settings.saml.metadata_file and not os.access(settings.saml.metadata_file, os.R_OK):
+        yield Danger(
+            "saml.metadata_file",
+            f"{settings.saml.metadata_file} cannot be read: nobody can log in until it can",
+            False,
+        )
+
+
+def file_system_of(path: Path, mounts: Path = _MOUNTS) -> str | None:
+    """The kind of file system on which something is, or would be made; None where the system does not say (proc(5))."""
+    try:
+        lines = mounts.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return None
+    place, longest, kind = path.resolve(), -1, None
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        point = Path(left.split()[4].replace("\\040", " "))
+        if place.is_relative_to(point) and len(point.parts) >= longest:
+            longest, kind = len(point.parts), right.split()[0]
+    return kind

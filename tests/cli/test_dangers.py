@@ -1,0 +1,113 @@
+"""What can do harm is said, by `check` and at each start."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from passproxy.cli.dangers import Danger, dangers, file_system_of
+from passproxy.core.config import settings_from
+
+OIDC = {"issuer": "https://sso.example.com", "client_id": "app"}
+SAML = {"metadata_url": "https://sso.example.com/metadata"}
+
+
+def found(folder: Path, **sections: Any) -> list[Danger]:
+    whole: dict[str, Any] = {"domain": "app.example.com", "upstream": {"url": "http://127.0.0.1:3000"}}
+    whole |= {"state_dir": str(folder), **sections}
+    if "saml" not in whole:
+        whole["oidc"] = OIDC | whole.get("oidc", {})
+    return dangers(settings_from(json.dumps(whole), "app.yaml", {}, lambda path: Path(path).read_text("utf-8")), None)
+
+
+@pytest.mark.parametrize(
+    ("sections", "key"),
+    [
+        ({"upstream": {"url": "https://10.0.0.1", "verify_tls": False}}, "upstream.verify_tls"),
+        ({"saml": SAML | {"allow_idp_initiated": True}}, "saml.allow_idp_initiated"),
+        ({"oidc": {"allow_unverified_email": True}}, "oidc.allow_unverified_email"),
+        ({"domain": "127.0.0.1", "origin": "http://127.0.0.1:8123"}, "origin"),
+        ({"log": {"level": "debug"}}, "log.level"),
+        ({"listen": "0.0.0.0:8123"}, "listen"),
+        ({"listen": "[::]:8123"}, "listen"),
+        ({"trusted_proxies": ["0.0.0.0/0"]}, "trusted_proxies"),
+        ({"trusted_proxies": ["10.0.0.0/8", "::/0"]}, "trusted_proxies"),
+    ],
+)
+def test_a_switch_that_lets_somebody_in_or_read_along_is_grave(tmp_path: Path, sections: Any, key: str) -> None:
+    assert [danger.key for danger in found(tmp_path, **sections) if danger.is_grave] == [key]
+
+
+@pytest.mark.parametrize(
+    ("sections", "key"),
+    [
+        ({"revocation": {"store": "none"}}, "revocation.store"),
+        ({"session": {"lifetime": "25h"}}, "session.lifetime"),
+        ({"upstream": {"url": "http://10.0.0.1:3000"}}, "upstream.url"),
+        ({"saml": {"metadata_file": "/nowhere/idp.xml"}}, "saml.metadata_file"),
+    ],
+)
+def test_a_doubt_is_none(tmp_path: Path, sections: Any, key: str) -> None:
+    doubts = [danger for danger in found(tmp_path, **sections) if danger.key != "state_dir"]
+    assert [(danger.key, danger.is_grave) for danger in doubts] == [(key, False)]
+
+
+def test_the_defaults_are_harmless(tmp_path: Path) -> None:
+    assert [danger for danger in found(tmp_path) if danger.key != "state_dir"] == []
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o644])
+def test_secrets_that_others_can_read_are_named(tmp_path: Path, mode: int) -> None:
+    keys, client = tmp_path / "keys.json", tmp_path / "client.pem"
+    for file in (keys, client):
+        file.write_text("x")
+        file.chmod(mode)
+    named = {danger.key: danger.text for danger in found(tmp_path, oidc={"private_key_file": str(client)})}
+    assert named["oidc.private_key_file"] == f"{client} can be read by others: chmod 600"
+    assert named["state_dir"] == f"{keys} can be read by others: chmod 600"
+    for file in (keys, client):
+        file.chmod(0o600)
+    assert not any(danger.is_grave for danger in found(tmp_path, oidc={"private_key_file": str(client)}))
+
+
+def test_cfg_09_a_state_that_is_not_there_yet_is_said(tmp_path: Path) -> None:
+    (danger, *_) = found(tmp_path / "not" / "yet")
+    assert "does not exist yet" in danger.text
+
+
+MOUNTS = """\
+21 1 8:1 / / rw - ext4 /dev/sda1 rw
+22 21 0:20 / /run rw - tmpfs tmpfs rw
+23 21 0:21 / /srv/with\\040space rw - overlay overlay rw
+24 22 8:2 / /run/kept rw - xfs /dev/sdb rw
+25 21 0:22 / /srv/over rw - ext4 /dev/sdc rw
+26 21 0:23 / /srv/over rw - tmpfs tmpfs rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/var/lib/passproxy/app", "ext4"),
+        ("/run/passproxy/app", "tmpfs"),
+        ("/runner", "ext4"),
+        ("/run/kept/app", "xfs"),
+        ("/srv/with space/app", "overlay"),
+        ("/srv/over/app", "tmpfs"),
+    ],
+)
+def test_cfg_09_the_file_system_of_a_path_is_found(tmp_path: Path, path: str, kind: str) -> None:
+    (tmp_path / "mountinfo").write_text(MOUNTS)
+    assert file_system_of(Path(path), tmp_path / "mountinfo") == kind
+
+
+def test_a_system_that_says_nothing_about_its_mounts_is_no_problem(tmp_path: Path) -> None:
+    assert file_system_of(tmp_path, tmp_path / "none") is None
+
+
+def test_cfg_09_a_state_that_does_not_last_is_said() -> None:
+    """On Linux /dev/shm is memory (shm_overview(7))."""
+    assert any("/dev/shm/passproxy is on tmpfs" in danger.text for danger in found(Path("/dev/shm/passproxy")))
