@@ -307,6 +307,10 @@ def test_maps_of_the_environment_are_json():
     [
         ("PASSPROXY_DOMIAN", "x", "PASSPROXY_DOMIAN: unknown variable; did you mean PASSPROXY_DOMAIN?"),
         ("PASSPROXY_", "x", "PASSPROXY_: unknown variable"),
+        ("PASSPROXY_PORT", "tcp://10.0.0.1:8123", "set enableServiceLinks: false in the pod"),
+        ("PASSPROXY_PORT_8123_TCP_ADDR", "10.0.0.1", "set enableServiceLinks: false in the pod"),
+        ("PASSPROXY_SERVICE_HOST", "10.0.0.1", "set enableServiceLinks: false in the pod"),
+        ("PASSPROXY_SERVICE_PORT_HTTP", "8123", "set enableServiceLinks: false in the pod"),
         ("PASSPROXY_upstream_url", "x", "unknown variable"),
         ("PASSPROXY_UPSTREAM", '{"url": "http://127.0.0.1"}', "PASSPROXY_UPSTREAM: unknown variable"),
         ("PASSPROXY_DOMAIN", "", "PASSPROXY_DOMAIN: domain: expected a host name"),

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +37,8 @@ daemon off;
 worker_processes 1;
 events {{ worker_connections 1024; }}
 http {{
-    access_log {folder}/access.log;
+    log_format upstreams '$upstream_addr $request_method $uri $status';
+    access_log {folder}/access.log upstreams;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -50,19 +51,25 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Nginx:
-    """`port` speaks TLS, `plain_port` only leads there."""
+    """`port` speaks TLS, `plain_port` only leads there; a line of `log` begins with the instance that answered."""
 
     port: int
     plain_port: int
+    log: Path
 
 
 @contextlib.asynccontextmanager
-async def nginx(domain: str, port: int, passproxy_port: int, folder: Path) -> AsyncIterator[Nginx]:
-    """nginx at this port, in front of PassProxy at that one."""
+async def nginx(
+    domain: str, port: int, passproxy_port: int, folder: Path, further_ports: Sequence[int] = ()
+) -> AsyncIterator[Nginx]:
+    """nginx at this port, in front of PassProxy at that one, and of further instances of it."""
     plain_port = free_port()
     _make_certificate(domain, folder)
     snippet = adapted(SNIPPET.read_text("utf-8"), domain, port, plain_port, passproxy_port, folder)
-    (folder / "passproxy.conf").write_text(snippet, "utf-8")
+    first = f"server 127.0.0.1:{passproxy_port};"
+    assert first in snippet
+    replicas = "".join(f"\n    server 127.0.0.1:{each};" for each in further_ports)
+    (folder / "passproxy.conf").write_text(snippet.replace(first, first + replicas), "utf-8")
     # Started by root it would give up the right to read this folder.
     user = "user root;" if os.getuid() == 0 else ""
     main = folder / "nginx.conf"
@@ -70,7 +77,7 @@ async def nginx(domain: str, port: int, passproxy_port: int, folder: Path) -> As
     check(main)
     command = [NGINX, "-e", str(folder / "start.log"), "-c", str(main)]
     async with child(command, folder / "nginx.out", lambda said: is_listening(port)):
-        yield Nginx(port, plain_port)
+        yield Nginx(port, plain_port, folder / "access.log")
 
 
 def check(main: Path) -> None:
