@@ -15,6 +15,7 @@ COMMANDS = (
     "serve",
     "check",
     "health",
+    "nginx",
     "metadata",
     "keys",
     "revoke",
@@ -31,6 +32,7 @@ examples:
   passproxy demo                        try it: everything on this machine, one URL to open
   passproxy check /etc/passproxy/app.yaml
   passproxy serve /etc/passproxy/app.yaml
+  passproxy nginx /etc/passproxy/app.yaml > /etc/nginx/conf.d/app.conf
   passproxy explain PP-SAML-AUDIENCE
   passproxy schema > /etc/passproxy/schema.json
   passproxy metadata /etc/passproxy/app.yaml

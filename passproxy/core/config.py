@@ -33,6 +33,9 @@ FILE_LIMIT_BYTES = 1024 * 1024
 _KUBERNETES_LINK = re.compile(r"PASSPROXY_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP).*)?)\Z")
 _KUBERNETES_HINT = "; Kubernetes adds it for a Service of this name: set enableServiceLinks: false in the pod"
 
+# Begins as a JSON list does, and is none.
+_IPV6_LISTENER = re.compile(r"\[[0-9A-Fa-f:.]+\]:\d+\Z")
+
 #: The deepest key is in the fourth level.
 DEPTH_LIMIT = 16
 
@@ -228,7 +231,7 @@ def _merge_environment(data: dict[str, Any], environment: Mapping[str, str], rea
         value: Any = environment[name]
         if path in secrets:
             value = value.removesuffix("\n").removesuffix("\r")
-        if value.lstrip()[:1] in ("[", "{"):
+        if value.lstrip()[:1] in ("[", "{") and not _IPV6_LISTENER.match(value):
             try:
                 value = json.loads(value)
             except ValueError:

@@ -297,6 +297,11 @@ def test_lists_of_the_environment_are_written_with(name, value, paths):
     assert [(entry.path, entry.methods) for entry in settings.passthrough.paths] == paths
 
 
+@pytest.mark.parametrize("address", ["[::]:8123", "[::1]:8123", "[2001:db8::192.0.2.1]:8123"])
+def test_an_ipv6_address_of_the_environment_is_no_json(address):
+    assert load(GOOD, {"PASSPROXY_LISTEN": address}).listen == address
+
+
 def test_maps_of_the_environment_are_json():
     settings = load(GOOD, {"PASSPROXY_IDENTITY_ATTRIBUTES": '{"email": ["work_mail"]}'})
     assert settings.identity.attributes == {"email": ("work_mail",)}
