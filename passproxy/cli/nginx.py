@@ -12,11 +12,11 @@ from typing import Any
 import jinja2
 
 from passproxy.cli.files import add_file, loaded
-from passproxy.core.config import origin_of
 from passproxy.core.cookies import LOGIN_COOKIES_LIMIT_BYTES, SESSION_PARTS_LIMIT, VALUE_LIMIT_BYTES
 from passproxy.core.errors import ConfigError
 from passproxy.core.http1 import HEAD_LIMIT_BYTES
 from passproxy.core.settings import Settings
+from passproxy.core.urls import Origin
 
 #: The first nginx with `http2 on`; before it, `http2` was a word of `listen`.
 HTTP2_DIRECTIVE_SINCE = (1, 25, 1)
@@ -65,7 +65,7 @@ def rendered(settings: Settings, version: tuple[int, ...] = HTTP2_DIRECTIVE_SINC
     Raises:
         ConfigError: nginx has no part in them, or cannot be told of them.
     """
-    origin = origin_of(settings)
+    origin = Origin.of(settings.domain, settings.origin)
     if origin.scheme != "https":
         raise ConfigError((f"origin: {origin} is for a trial without a web server in front; nginx is for https",))
     server, is_everywhere = _server(settings.listen)
