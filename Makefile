@@ -30,7 +30,7 @@ PYTEST := PYTHONSAFEPATH=1 $(BIN)/pytest --override-ini pythonpath=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test check docs e2e interop bench bench-quick parts hostile soak coverage lock clean
+.PHONY: help demo test check docs e2e e2e-container interop bench bench-quick parts hostile soak coverage lock clean
 
 help: ## this list
 	@echo 'make TARGET, where TARGET is one of'
@@ -57,6 +57,13 @@ e2e: $(VENV)/dev.stamp $(VENV)/project.stamp ## a real browser through a real ng
 	$(call apt,nginx,nginx)
 	$(call apt,chromium,chromium)
 	@$(PYTEST) --quiet tests/e2e $(ARGS)
+
+e2e-container: $(VENV)/dev.stamp $(VENV)/project.stamp ## the image, built and used read-only without root; needs root itself, in about two minutes
+	$(call apt,nginx,nginx)
+	$(call apt,debootstrap,debootstrap)
+	$(call apt,buildah,buildah)
+	$(call apt,crun,crun)
+	@PYTHONSAFEPATH=1 $(BIN)/python -m tests.container
 
 interop: $(VENV)/dev.stamp $(VENV)/project.stamp ## whole logins at identity providers that others wrote: Keycloak, oidc-provider
 	$(call apt,java,default-jdk-headless)

@@ -17,7 +17,9 @@ import yaml
 from pydantic import BaseModel
 
 from docs.schema import HIDDEN, comment_above
+from passproxy.cli.nginx import COOKIES_LIMIT_BYTES
 from passproxy.core.config import settings_from, variables
+from passproxy.core.cookies import COOKIE_LIMIT_BYTES
 from passproxy.core.http1 import HEAD_LIMIT_BYTES
 from passproxy.core.settings import PassthroughPath, Settings
 from passproxy.web.connection import KEEP_ALIVE_SECONDS
@@ -193,8 +195,8 @@ def test_no_request_that_nginx_accepts_is_too_large_for_passproxy():
     ((count, each),) = arguments("large_client_header_buffers")
     first = size(arguments("client_header_buffer_size")[0][0])
     assert int(count) * size(each) + first < HEAD_LIMIT_BYTES
-    # The session cookie, the login cookies and as much of the application's: one line.
-    assert size(each) > 3 * 4096
+    # All of PassProxy's cookies and one of the largest that an application can set: one line.
+    assert size(each) > COOKIES_LIMIT_BYTES + COOKIE_LIMIT_BYTES
 
 
 def test_nginx_closes_idle_connections_before_passproxy_does():

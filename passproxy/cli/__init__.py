@@ -15,6 +15,7 @@ COMMANDS = (
     "serve",
     "check",
     "health",
+    "nginx",
     "metadata",
     "keys",
     "revoke",
@@ -35,6 +36,7 @@ examples:
   passproxy demo                        try it: everything on this machine, one URL to open
   passproxy check /etc/passproxy/app.yaml
   passproxy serve /etc/passproxy/app.yaml
+  passproxy nginx /etc/passproxy/app.yaml > /etc/nginx/conf.d/app.conf
   passproxy explain PP-SAML-AUDIENCE
   passproxy import oauth2-proxy /etc/oauth2-proxy.cfg > /etc/passproxy/app.yaml
   passproxy schema > /etc/passproxy/schema.json

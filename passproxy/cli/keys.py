@@ -1,4 +1,4 @@
-"""`passproxy keys show|rotate FILE`: the keys that sign sessions, and a new one without logging anybody out."""
+"""`passproxy keys show|rotate FILE`: the keys that sign sessions, and a new one without logging anybody out; `keys new` for a new file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from passproxy import keyfile
 from passproxy.app.building import keys_file_of
 from passproxy.cli.files import add_file, loaded
 from passproxy.core.formats import duration_seconds
-from passproxy.core.tokens import Key, needed_keys, sealing_key
+from passproxy.core.tokens import Key, keys_text, needed_keys, new_key, sealing_key
 
 #: From a rotation until its key signs: every instance has been reloaded by then.
 SIGNS_AFTER = "5m"
@@ -33,6 +33,11 @@ instance knows it before a session is signed by it: reload (or restart) all inst
 Keys are dropped when nothing that they signed can hold any more, so nobody is logged out. Where several domains share
 the file, name the configuration with the longest session.lifetime.
 """
+
+
+_NEW = (
+    "Print the content of a key file with one new key, such as a secret of a container: keep it as you keep a password."
+)
 
 
 def add(commands: Any) -> None:
@@ -55,6 +60,8 @@ def add(commands: Any) -> None:
         action="store_true",
         help="one new key that signs at once instead of all others, after a leak: everybody has to sign in again",
     )
+    new = actions.add_parser("new", help="print a new key file, for instances that are given one", description=_NEW)
+    new.set_defaults(run=_print_new)
     for each in (show, rotate):
         add_file(each)
         each.set_defaults(run=run)
@@ -76,6 +83,11 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         rotation = keyfile.rotate(path, now=now, delay_seconds=arguments.signs_after, lifetime_seconds=lifetime)
     sys.stdout.write(_report(rotation, arguments.replace_all))
+    return 0
+
+
+def _print_new(_: argparse.Namespace) -> int:
+    sys.stdout.write(keys_text((new_key(time.time()),)))
     return 0
 
 

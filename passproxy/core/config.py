@@ -29,6 +29,13 @@ ENVIRONMENT_PREFIX = "PASSPROXY_"
 #: Written by hand; the longest real one, with two hundred rules, is below 30 KiB.
 FILE_LIMIT_BYTES = 1024 * 1024
 
+# What Kubernetes adds to the environment of every pod beside a Service that is called passproxy.
+_KUBERNETES_LINK = re.compile(r"PASSPROXY_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP).*)?)\Z")
+_KUBERNETES_HINT = "; Kubernetes adds it for a Service of this name: set enableServiceLinks: false in the pod"
+
+# Begins as a JSON list does, and is none.
+_IPV6_LISTENER = re.compile(r"\[[0-9A-Fa-f:.]+\]:\d+\Z")
+
 #: The deepest key is in the fourth level.
 DEPTH_LIMIT = 16
 
@@ -215,7 +222,8 @@ def _merge_environment(data: dict[str, Any], environment: Mapping[str, str], rea
     for name in sorted(n for n in environment if n.startswith(ENVIRONMENT_PREFIX)):
         path = known.get(name)
         if path is None:
-            reading.problems.append((name, f"unknown variable{_nearest(name, known)}"))
+            hint = _KUBERNETES_HINT if _KUBERNETES_LINK.match(name) else _nearest(name, known)
+            reading.problems.append((name, f"unknown variable{hint}"))
             continue
         for below in [place for place in reading.places if place[: len(path)] == path]:
             del reading.places[below]  # what the file says there holds no more
@@ -223,7 +231,7 @@ def _merge_environment(data: dict[str, Any], environment: Mapping[str, str], rea
         value: Any = environment[name]
         if path in secrets:
             value = value.removesuffix("\n").removesuffix("\r")
-        if value.lstrip()[:1] in ("[", "{"):
+        if value.lstrip()[:1] in ("[", "{") and not _IPV6_LISTENER.match(value):
             try:
                 value = json.loads(value)
             except ValueError:

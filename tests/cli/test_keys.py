@@ -41,6 +41,17 @@ def written(folder: Path, *ages: float) -> Path:
     return path
 
 
+def test_a_new_file_is_printed_and_is_one(capsys):
+    printed = []
+    for _ in range(2):
+        assert main(["keys", "new"]) == 0
+        printed.append(capsys.readouterr().out)
+    (first,), (second,) = map(keys_from, printed)
+    assert first.seals_from == 0
+    assert abs(time.time() - first.created) < 60
+    assert first.secret != second.secret
+
+
 def test_a_rotation_adds_a_key_that_waits(file, tmp_path, capsys):
     path = written(tmp_path, 1000)
     (before,) = keys_from(path.read_text())

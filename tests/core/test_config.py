@@ -297,6 +297,11 @@ def test_lists_of_the_environment_are_written_with(name, value, paths):
     assert [(entry.path, entry.methods) for entry in settings.passthrough.paths] == paths
 
 
+@pytest.mark.parametrize("address", ["[::]:8123", "[::1]:8123", "[2001:db8::192.0.2.1]:8123"])
+def test_an_ipv6_address_of_the_environment_is_no_json(address):
+    assert load(GOOD, {"PASSPROXY_LISTEN": address}).listen == address
+
+
 def test_maps_of_the_environment_are_json():
     settings = load(GOOD, {"PASSPROXY_IDENTITY_ATTRIBUTES": '{"email": ["work_mail"]}'})
     assert settings.identity.attributes == {"email": ("work_mail",)}
@@ -307,6 +312,10 @@ def test_maps_of_the_environment_are_json():
     [
         ("PASSPROXY_DOMIAN", "x", "PASSPROXY_DOMIAN: unknown variable; did you mean PASSPROXY_DOMAIN?"),
         ("PASSPROXY_", "x", "PASSPROXY_: unknown variable"),
+        ("PASSPROXY_PORT", "tcp://10.0.0.1:8123", "set enableServiceLinks: false in the pod"),
+        ("PASSPROXY_PORT_8123_TCP_ADDR", "10.0.0.1", "set enableServiceLinks: false in the pod"),
+        ("PASSPROXY_SERVICE_HOST", "10.0.0.1", "set enableServiceLinks: false in the pod"),
+        ("PASSPROXY_SERVICE_PORT_HTTP", "8123", "set enableServiceLinks: false in the pod"),
         ("PASSPROXY_upstream_url", "x", "unknown variable"),
         ("PASSPROXY_UPSTREAM", '{"url": "http://127.0.0.1"}', "PASSPROXY_UPSTREAM: unknown variable"),
         ("PASSPROXY_DOMAIN", "", "PASSPROXY_DOMAIN: domain: expected a host name"),

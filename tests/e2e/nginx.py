@@ -1,8 +1,4 @@
-"""
-A real nginx with the shipped snippet: only paths, ports and the name are other ones.
-
-Where nginx is older than the snippet expects, what its comments say is done.
-"""
+"""A real nginx with what `passproxy nginx` prints for this place: only the addresses and paths of this machine are other ones."""
 
 from __future__ import annotations
 
@@ -12,7 +8,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.e2e.processes import child, free_port, is_listening
-
-SNIPPET = Path(__file__).parent.parent.parent / "etc" / "nginx" / "passproxy.conf"
+from tests.e2e.processes import PASSPROXY, child, free_port, is_listening
 
 #: Debian has it where ordinary users do not look.
 NGINX = shutil.which("nginx", path=os.environ.get("PATH", "") + ":/usr/sbin") or "nginx"
@@ -37,7 +31,8 @@ daemon off;
 worker_processes 1;
 events {{ worker_connections 1024; }}
 http {{
-    access_log {folder}/access.log;
+    log_format upstreams '$upstream_addr $request_method $uri $status';
+    access_log {folder}/access.log upstreams;
     client_body_temp_path {folder}/body;
     proxy_temp_path {folder}/proxy;
     fastcgi_temp_path {folder}/fastcgi;
@@ -50,27 +45,39 @@ http {{
 
 @dataclass(frozen=True, slots=True)
 class Nginx:
-    """`port` speaks TLS, `plain_port` only leads there."""
+    """`port` speaks TLS, `plain_port` only leads there; a line of `log` begins with the instance that answered."""
 
     port: int
     plain_port: int
+    log: Path
 
 
 @contextlib.asynccontextmanager
-async def nginx(domain: str, port: int, passproxy_port: int, folder: Path) -> AsyncIterator[Nginx]:
-    """nginx at this port, in front of PassProxy at that one."""
+async def nginx(
+    domain: str, port: int, passproxy_port: int, folder: Path, further_ports: Sequence[int] = ()
+) -> AsyncIterator[Nginx]:
+    """nginx at this port, in front of PassProxy at that one, and of further instances of it."""
     plain_port = free_port()
-    _make_certificate(domain, folder)
-    snippet = adapted(SNIPPET.read_text("utf-8"), domain, port, plain_port, passproxy_port, folder)
+    make_certificate(domain, folder)
+    text = printed(domain, port, f"127.0.0.1:{passproxy_port}")
+    first = f"server 127.0.0.1:{passproxy_port};"
+    assert first in text
+    replicas = "".join(f"\n    server 127.0.0.1:{each};" for each in further_ports)
+    main = written(placed(text.replace(first, first + replicas), domain, plain_port, folder), folder)
+    check(main)
+    command = [NGINX, "-e", str(folder / "start.log"), "-c", str(main)]
+    async with child(command, folder / "nginx.out", lambda said: is_listening(port)):
+        yield Nginx(port, plain_port, folder / "access.log")
+
+
+def written(snippet: str, folder: Path) -> Path:
+    """All of nginx's configuration, in this folder."""
     (folder / "passproxy.conf").write_text(snippet, "utf-8")
     # Started by root it would give up the right to read this folder.
     user = "user root;" if os.getuid() == 0 else ""
     main = folder / "nginx.conf"
     main.write_text(_MAIN.format(folder=folder, user=user), "utf-8")
-    check(main)
-    command = [NGINX, "-e", str(folder / "start.log"), "-c", str(main)]
-    async with child(command, folder / "nginx.out", lambda said: is_listening(port)):
-        yield Nginx(port, plain_port)
+    return main
 
 
 def check(main: Path) -> None:
@@ -88,33 +95,42 @@ def version() -> tuple[int, ...]:
     return tuple(map(int, found[1].split(".")))
 
 
-def adapted(text: str, domain: str, port: int, plain_port: int, passproxy_port: int, folder: Path) -> str:
-    """The snippet for these places; each replacement must find something."""
+def placed(text: str, domain: str, plain_port: int, folder: Path) -> str:
+    """What the command prints, on loopback and with these files; each replacement must find something."""
     replacements = [
         (r"listen 80\b", f"listen 127.0.0.1:{plain_port}"),
-        (r"listen 443\b", f"listen 127.0.0.1:{port}"),
+        (r"listen (\d+ ssl)", r"listen 127.0.0.1:\1"),
         (r"listen \[::\]:80\b", f"listen [::1]:{plain_port}"),
-        (r"listen \[::\]:443\b", f"listen [::1]:{port}"),
-        (r"127\.0\.0\.1:8123\b", f"127.0.0.1:{passproxy_port}"),
-        (r"/etc/ssl/certs/app\.example\.com\.pem", str(folder / "certificate.pem")),
-        (r"/etc/ssl/private/app\.example\.com\.key", str(folder / "key.pem")),
-        (r"https://app\.example\.com\$", f"https://{domain}:{port}$"),
-        (r"app\.example\.com;", f"{domain};"),
-        # "On another port than 443 write $host:$server_port."
-        (r"Host \$host;", "Host $host:$server_port;"),
+        (r"listen \[::\]:(\d+ ssl)", r"listen [::1]:\1"),
+        (rf"/etc/ssl/certs/{re.escape(domain)}\.pem", str(folder / "certificate.pem")),
+        (rf"/etc/ssl/private/{re.escape(domain)}\.key", str(folder / "key.pem")),
     ]
-    if version() < (1, 25, 1):
-        # "Before nginx 1.25.1 write `listen 443 ssl http2;` instead."
-        replacements += [(r"( ssl)( default_server)?;", r"\1 http2\2;"), (r"\n *http2 on;", "")]
     if not Path("/proc/net/if_inet6").exists():
         replacements += [(r"\n *listen \[::1\][^;]*;", "")]
     for pattern, replacement in replacements:
         text, count = re.subn(pattern, replacement, text)
-        assert count > 0, f"{pattern} is not in the snippet any more"
+        assert count > 0, f"{pattern} is not in nginx's part any more"
     return text
 
 
-def _make_certificate(domain: str, folder: Path) -> None:
+def printed(domain: str, port: int, listen: str, *options: str) -> str:
+    """`passproxy nginx` for this place, and for the nginx that is installed."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("PASSPROXY_")}
+    environment = {
+        **others,
+        "PASSPROXY_DOMAIN": domain,
+        "PASSPROXY_ORIGIN": f"https://{domain}:{port}",
+        "PASSPROXY_LISTEN": listen,
+        "PASSPROXY_UPSTREAM_URL": "http://127.0.0.1:3000",
+        "PASSPROXY_SAML_METADATA_FILE": "idp.xml",
+    }
+    command = [PASSPROXY, "nginx", "--nginx", ".".join(map(str, version())), *options]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=20, check=False)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def make_certificate(domain: str, folder: Path) -> None:
     """Self-signed, for a day."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, domain)])

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 from urllib.parse import quote, urldefrag, urlencode, urljoin, urlsplit
 
@@ -39,10 +39,15 @@ class RedirectLoop(AssertionError):
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """What stands before a server: where it is reached, and what a web server in between adds."""
+    """
+    What stands before a server: where it is reached, and what a web server in between adds.
+
+    With `tls_name` it is a web server that itself speaks TLS; its certificate is not looked at.
+    """
 
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
+    tls_name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,25 +228,32 @@ class Browser:
         assert self._http is not None, "use the browser as a context manager"
         url, fragment = urldefrag(request.url)
         now = self._clock()
-        real, added = self._reached(url)
+        real, front = self._reached(url)
         headers = CIMultiDict(_request_headers(request, relation or _relation(request.initiator, url)))
         if cookies := self.cookies.header(url, request.context, now):
             headers["Cookie"] = cookies
-        headers.update(added)
+        headers.update(front.headers)
         async with self._http.request(
-            request.method, URL(real, encoded=True), data=request.body, headers=headers, allow_redirects=False
+            request.method,
+            URL(real, encoded=True),
+            data=request.body,
+            headers=headers,
+            allow_redirects=False,
+            ssl=front.tls_name is None,
+            server_hostname=front.tls_name,
         ) as response:
             body = await response.read()
         for line in response.headers.getall("Set-Cookie", ()):
             self.cookies.store(url, line, request.context, now)
         return Page(response.status, f"{url}#{fragment}" if fragment else url, response.headers, body)
 
-    def _reached(self, url: str) -> tuple[str, Mapping[str, str]]:
+    def _reached(self, url: str) -> tuple[str, Front]:
         origin = _origin(url)
         if origin not in self._fronts:
-            return url, {}
+            return url, Front(origin)
         front = self._fronts[origin]
-        return front.url + url[len(origin) :], {"Host": urlsplit(url).netloc, **front.headers}
+        host = {"Host": urlsplit(url).netloc, **front.headers}
+        return front.url + url[len(origin) :], replace(front, headers=host)
 
 
 def _address(page: Page | str | None) -> str | None:
