@@ -80,17 +80,13 @@ async def serve(
     rules = _attribute_rules(settings, separator)
     routes = Routes((entry.path, entry.methods) for entry in settings.passthrough.paths)
     watch = Watch(time.monotonic)
-    dial = _dial(settings.upstream)
+    way = dial(settings.upstream)
     pool = UpstreamPool(
-        dial.connect, _limits(settings), answer_names(settings.upstream.strip_version_headers), names, watch
+        way.connect, _limits(settings), answer_names(settings.upstream.strip_version_headers), names, watch
     )
     pages = Pages(Look(settings.domain, settings.support.url, settings.support.footer))
     state_dir = _state_dir(settings)
-    async with aiohttp.ClientSession(
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"PassProxy/{passproxy.__version__}"},
-        trust_env=False,
-    ) as http:
+    async with client_session() as http:
         copies = ring.keys(Purpose.LAST_GOOD)
         provider = build(settings, origin, http, state_dir, copies, time.time)
         logins = Logins(provider, PendingLogins(ring, names), sessions, rules)
@@ -105,7 +101,7 @@ async def serve(
             pool=pool,
             watch=watch,
             clock=time.time,
-            host=None if settings.upstream.preserve_host else dial.authority,
+            host=None if settings.upstream.preserve_host else way.authority,
         )
         await server.open(Gateway(parts, server.spawn))
         async with asyncio.TaskGroup() as tasks:
@@ -115,6 +111,16 @@ async def serve(
             pool.close()
             keeping.cancel()
             following.cancel()
+
+
+def client_session(**more: Any) -> aiohttp.ClientSession:
+    """What speaks to the identity provider: nothing of the environment takes part, and no cookie is kept."""
+    return aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": f"PassProxy/{passproxy.__version__}"},
+        trust_env=False,
+        **more,
+    )
 
 
 def state_dir_of(settings: Settings) -> Path:
@@ -177,17 +183,23 @@ def _attribute_rules(settings: Settings, separator: str) -> AttributeRules:
 
 
 @dataclass(frozen=True, slots=True)
-class _Dial:
+class Dial:
     """How the application is reached; fixed here, whatever a request says."""
 
     connect: Callable[[Callable[[], asyncio.Protocol]], Any]
     authority: bytes
 
 
-def _dial(settings: UpstreamSettings) -> _Dial:
+def dial(settings: UpstreamSettings) -> Dial:
+    """
+    The way to the application.
+
+    Raises:
+        ConfigError: the file with its certificate authorities cannot be used.
+    """
     parts = urlsplit(settings.url)
     if parts.scheme == "http+unix":
-        return _Dial(
+        return Dial(
             lambda factory: asyncio.get_running_loop().create_unix_connection(factory, parts.path), b"localhost"
         )
     if _is_link_local(parts.hostname or ""):
@@ -198,7 +210,7 @@ def _dial(settings: UpstreamSettings) -> _Dial:
     if parts.scheme == "https":
         secured = {"ssl": _tls(settings), "server_hostname": settings.server_name or parts.hostname}
     connect = partial(_connect, host=parts.hostname, port=port, **secured)
-    return _Dial(connect, parts.netloc.encode())
+    return Dial(connect, parts.netloc.encode())
 
 
 def _is_link_local(host: str) -> bool:
