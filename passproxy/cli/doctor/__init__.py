@@ -22,8 +22,8 @@ from passproxy.cli.doctor.probe import CHECK_SECONDS, within
 from passproxy.cli.doctor.provider import provider
 from passproxy.cli.doctor.report import Finding, as_json, as_text, exit_code, ok, summary
 from passproxy.cli.files import add_file, loaded
-from passproxy.core.config import origin_of
 from passproxy.core.settings import Settings
+from passproxy.core.urls import Origin
 
 #: A check that takes longer is named on standard error, so that nobody takes waiting for hanging.
 PATIENCE_SECONDS = 2.0
@@ -95,7 +95,7 @@ async def examined(
     waiting: Callable[[str], None] = lambda part: None,
 ) -> list[Finding]:
     """All findings, in order; each is `shown` as soon as it and those before it are there."""
-    origin = origin_of(settings)
+    origin = Origin.of(settings.domain, settings.origin)
 
     async def web_server() -> list[Finding]:
         is_running = any(each.result == "ok" for each in await asyncio.shield(here))

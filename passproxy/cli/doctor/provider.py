@@ -87,7 +87,7 @@ async def provider(settings: Settings, origin: Origin, clock: Callable[[], float
             # The key that signs requests, as the provider knows it.
             shutil.copy(state_dir_of(settings) / FILE_NAME, folder)
         async with client_session(trace_configs=[clocks.config()]) as http:
-            chosen = build(settings.identity_provider, origin, http, folder, (secrets.token_bytes(32),), clock)
+            chosen = build(settings, origin, http, folder, (secrets.token_bytes(32),), clock)
             try:
                 findings = await _findings(settings, origin, chosen, clocks)
             finally:
@@ -178,7 +178,7 @@ def _clock(settings: Settings, clocks: Clocks) -> Finding:
         return unknown("clock", "The provider does not say what time it is.")
     host, difference = max(clocks.differences.items(), key=lambda each: abs(each[1]))
     seconds = round(abs(difference))
-    skew = settings.identity_provider.clock_skew
+    skew = next(each.clock_skew for each in (settings.saml, settings.oidc) if each is not None)
     if seconds <= min(CLOCK_WARNING_SECONDS, skew):
         return ok("clock", f"This clock and that of {host} agree within {max(1, seconds)} s.")
     side = "ahead of" if difference > 0 else "behind"

@@ -12,9 +12,8 @@ import pytest
 from aiohttp import web
 
 from passproxy.cli.doctor.front import front
-from passproxy.core.config import origin_of
 from passproxy.core.tokens import keys_text, new_key
-from tests.cli.doctor.given import results, settings, text_of
+from tests.cli.doctor.given import origin_at, results, settings, text_of
 from tests.fakes.commands import free_port
 from tests.fakes.gateway import protecting
 from tests.fakes.tls import certified
@@ -29,7 +28,7 @@ async def site(upstream, folder: Path, port: int, listen: str, **sections):
 
 
 async def examined(configured, is_running=True):
-    return await front(configured, origin_of(configured), time.time, is_running)
+    return await front(configured, origin_at(configured), time.time, is_running)
 
 
 @asynccontextmanager

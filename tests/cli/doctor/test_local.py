@@ -10,8 +10,7 @@ import pytest
 
 from passproxy.cli.doctor.local import _is_loopback_in_hex, application, listening
 from passproxy.cli.doctor.probe import within
-from passproxy.core.config import origin_of
-from tests.cli.doctor.given import results, settings, text_of
+from tests.cli.doctor.given import origin_at, results, settings, text_of
 from tests.fakes.commands import free_port
 from tests.fakes.gateway import protecting
 from tests.fakes.tls import certified
@@ -26,12 +25,12 @@ async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
 
 async def listen(address: str, **sections):
     configured = settings(listen=address, **sections)
-    return await listening(configured, origin_of(configured))
+    return await listening(configured, origin_at(configured))
 
 
 async def upstream_findings(**upstream):
     configured = settings(upstream=upstream)
-    return await application(configured.upstream, origin_of(configured))
+    return await application(configured.upstream, origin_at(configured))
 
 
 async def test_a_passproxy_that_runs_is_recognised(passproxy):

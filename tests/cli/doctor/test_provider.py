@@ -10,10 +10,9 @@ import pytest
 from aiohttp import web
 
 from passproxy.cli.doctor.provider import provider, transport
-from passproxy.core.config import origin_of
 from passproxy.demo.assertions import key_pair
 from passproxy.demo.idp import DemoIdentityProvider
-from tests.cli.doctor.given import results, settings, text_of
+from tests.cli.doctor.given import origin_at, results, settings, text_of
 from tests.fakes.gateway import ORIGIN, demo_idp, oidc_at, saml_at
 from tests.fakes.idp_oidc import FakeOp
 from tests.fakes.tls import certified
@@ -24,7 +23,7 @@ BOTH = pytest.mark.parametrize("section", [oidc_at, saml_at], ids=["oidc", "saml
 
 async def examined(ahead: float = 0, **sections):
     configured = settings(**sections)
-    return await provider(configured, origin_of(configured), lambda: time.time() + ahead)
+    return await provider(configured, origin_at(configured), lambda: time.time() + ahead)
 
 
 def changed(section, idp, **more):
