@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from passproxy.app import state_dir_of
-from passproxy.cli.files import add_file, loaded
+from passproxy.cli.files import add_file, loaded_beside
 from passproxy.core.cookies import cookie_names
 from passproxy.core.routing import PREFIX
 from passproxy.core.settings import Settings
@@ -30,7 +30,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings = loaded(arguments.file)
+    settings = loaded_beside(arguments.file)
     if settings.oidc:
         client_from(settings.oidc, "")  # reads the private key, if there is one
     for line in _meaning(settings):

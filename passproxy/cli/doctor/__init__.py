@@ -21,7 +21,7 @@ from passproxy.cli.doctor.local import application, listening
 from passproxy.cli.doctor.probe import CHECK_SECONDS, within
 from passproxy.cli.doctor.provider import provider
 from passproxy.cli.doctor.report import Finding, as_json, as_text, exit_code, ok, summary
-from passproxy.cli.files import add_file, loaded
+from passproxy.cli.files import add_file, loaded_beside
 from passproxy.core.settings import Settings
 from passproxy.core.urls import Origin
 
@@ -64,7 +64,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings = loaded(arguments.file)
+    settings = loaded_beside(arguments.file)
     # What the adapters log is in the findings.
     logging.getLogger("passproxy").addHandler(logging.NullHandler())
     logging.getLogger("passproxy").propagate = False
