@@ -50,8 +50,9 @@ check: $(VENV)/dev.stamp ## the linter, the formatter's opinion, the types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-docs: $(VENV)/runtime.stamp ## what is generated about the configuration: docs/configuration.md and the JSON Schema
+docs: $(VENV)/runtime.stamp ## what is generated: docs/configuration.md, the JSON Schema, the codes in docs/troubleshooting.md
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m docs.reference
+	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m docs.errors
 
 e2e: $(VENV)/dev.stamp $(VENV)/project.stamp ## a real browser through a real nginx
 	$(call apt,nginx,nginx)

@@ -12,7 +12,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
@@ -54,11 +54,7 @@ class Service:
             ConfigError: something that the settings name cannot be used.
             OSError: the address cannot be listened on.
         """
-        async with aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": f"PassProxy/{passproxy.__version__}"},
-            trust_env=False,
-        ) as http:
+        async with client_session() as http:
             self._tools = Tools(http, self._watch, self._server.spawn, time.time)
             self._built = built(self._settings, self._tools)
             self._gateway = Gateway(self._built.parts, self._server.spawn)
@@ -102,6 +98,16 @@ class Service:
         self._lingering.add(task)
         task.add_done_callback(self._lingering.discard)
         asyncio.get_running_loop().call_later(LINGER_SECONDS, task.cancel)
+
+
+def client_session(**more: Any) -> aiohttp.ClientSession:
+    """What speaks to the identity provider: nothing of the environment takes part, and no cookie is kept."""
+    return aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers={"User-Agent": f"PassProxy/{passproxy.__version__}"},
+        trust_env=False,
+        **more,
+    )
 
 
 async def serve(

@@ -14,6 +14,7 @@ from passproxy.core.errors import ConfigError
 COMMANDS = (
     "serve",
     "check",
+    "doctor",
     "health",
     "nginx",
     "metadata",
@@ -35,6 +36,7 @@ _EPILOG = """\
 examples:
   passproxy demo                        try it: everything on this machine, one URL to open
   passproxy check /etc/passproxy/app.yaml
+  passproxy doctor /etc/passproxy/app.yaml
   passproxy serve /etc/passproxy/app.yaml
   passproxy nginx /etc/passproxy/app.yaml > /etc/nginx/conf.d/app.conf
   passproxy explain PP-SAML-AUDIENCE

@@ -12,7 +12,7 @@ from typing import Any
 from passproxy.app.building import state_dir_of
 from passproxy.app.startable import check
 from passproxy.cli.dangers import Danger, dangers
-from passproxy.cli.files import add_file, loaded
+from passproxy.cli.files import add_file, loaded_beside
 from passproxy.cli.patterns import Opened, opened
 from passproxy.cli.sizes import Sizes, advice, sizes
 from passproxy.core.cookies import cookie_names
@@ -55,7 +55,7 @@ class Report:
 
 def run(arguments: argparse.Namespace) -> int:
     try:
-        settings = loaded(arguments.file)
+        settings = loaded_beside(arguments.file)
         check(settings)
     except ConfigError as error:
         if arguments.format == "json":

@@ -59,6 +59,24 @@ def loaded(file: str | None) -> Settings:
     return settings_from(text, file or "environment", os.environ, lambda path: Path(path).read_text("utf-8"))
 
 
+def loaded_beside(file: str | None) -> Settings:
+    """
+    The same for a command beside an instance: with the state of passproxy@NAME, where it exists, for NAME.yaml.
+
+    The service manager tells its services where their state is (STATE_DIRECTORY), and nobody else.
+
+    Raises:
+        ConfigError: with every problem of both.
+    """
+    from passproxy.app.building import DEFAULT_STATE_DIR
+
+    settings = loaded(file)
+    if file is None or settings.state_dir or os.environ.get("STATE_DIRECTORY"):
+        return settings
+    state = Path(DEFAULT_STATE_DIR, Path(file).stem)
+    return settings.model_copy(update={"state_dir": str(state)}) if state.is_dir() else settings
+
+
 class ReadApart:
     """The same, read by a process that starts at once; `settings` waits for it and may be called once."""
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from passproxy import keyfile
 from passproxy.app.building import keys_file_of
-from passproxy.cli.files import add_file, loaded
+from passproxy.cli.files import add_file, loaded_beside
 from passproxy.core.formats import duration_seconds
 from passproxy.core.tokens import Key, keys_text, needed_keys, new_key, sealing_key
 
@@ -68,7 +68,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings, now = loaded(arguments.file), time.time()
+    settings, now = loaded_beside(arguments.file), time.time()
     path, lifetime = keys_file_of(settings), settings.session.lifetime
     if arguments.action == "show":
         keys = keyfile.obtained_keys(path, may_create=False, now=now)

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from passproxy.app.building import state_dir_of
-from passproxy.cli.files import add_file, loaded
+from passproxy.cli.files import add_file, loaded_beside
 from passproxy.core.routing import PREFIX
 from passproxy.core.settings import OidcSettings, SamlSettings, Settings
 from passproxy.core.urls import Origin
@@ -38,7 +38,7 @@ def add(commands: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings = loaded(arguments.file)
+    settings = loaded_beside(arguments.file)
     origin = Origin.of(settings.domain, settings.origin)
     if settings.saml is not None:
         return _saml(settings, settings.saml, origin, arguments.format)

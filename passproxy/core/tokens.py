@@ -64,6 +64,7 @@ class Purpose(Enum):
     WHO = "pp-who"
     FORM = "pp-form"
     LOOP = "pp-loop"
+    DOCTOR = "pp-doctor+jwt"
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,23 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderFacts:
+    """
+    What the provider publishes about itself, for people.
+
+    `name` is what it calls itself, `urls` where browsers and we go, `keys` how many verify its
+    signatures, and `keys_expire` when the last of their certificates ends, in seconds since the
+    epoch; None where keys have no end. `notes` are sentences about what is odd.
+    """
+
+    name: str
+    urls: tuple[str, ...]
+    keys: int
+    keys_expire: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """
     The secret of one login, known to this product's instances alone.
@@ -181,6 +198,14 @@ class IdentityProvider(Protocol):
 
         `proof` is that of the logout which the message's `login_id_field` names, if it is one of ours.
         Raises `LoginError` when the message does not hold; then nothing ends.
+        """
+
+    async def facts(self, now: float) -> ProviderFacts:
+        """
+        What is known about the provider; read from it when nothing is.
+
+        Raises:
+            LoginError: it cannot be reached, or what it says cannot be used.
         """
 
     def documents(self) -> Mapping[str, Document]:

@@ -19,6 +19,8 @@ from passproxy.web.login import RESTORE, LoginEndpoints
 from passproxy.web.logout import LogoutEndpoints
 from passproxy.web.rescue import RescueEndpoints
 from passproxy.web.responses import Field, Pages, Response, as_json, document
+from passproxy.web.seen import ENDPOINT as DOCTOR
+from passproxy.web.seen import seen
 from passproxy.web.session_cookies import SessionCookies
 
 #: Largest body that an endpoint reads: the largest SAML response (256 KiB), which base64 and the
@@ -32,6 +34,7 @@ class Endpoints:
     def __init__(self, origin: Origin, names: CookieNames, logins: Logins, logouts: Logouts, pages: Pages) -> None:
         self._names = names
         self._provider = logins.provider
+        self._ring = logins.ring
         self._login = LoginEndpoints(origin, names, logins, pages)
         self._logout = LogoutEndpoints(origin, names, logouts, pages)
         self._rescue = RescueEndpoints(origin, names, logins.ring, pages)
@@ -102,6 +105,8 @@ class Endpoints:
             return self._logout.logged_out(asked)
         if asked.endpoint == "userinfo":
             return _userinfo(asked)
+        if asked.endpoint == DOCTOR:
+            return seen(asked, self._ring)
         published = self._provider.documents().get(asked.endpoint)
         if published is None:
             raise EndpointUnknown("no such endpoint")

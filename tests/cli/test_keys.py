@@ -114,6 +114,17 @@ def test_the_state_folder_is_where_keys_are_without_a_keys_file(file, tmp_path, 
     assert len(keys_from(path.read_text())) == 2
 
 
+def test_by_hand_the_state_of_the_service_of_that_name_is_found(file, tmp_path, monkeypatch):
+    """systemd's template keeps it by the name of the file, and tells nobody but the service."""
+    file.write_text(file.read_text().partition("session:")[0])
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    monkeypatch.setattr("passproxy.app.building.DEFAULT_STATE_DIR", str(tmp_path / "lib"))
+    (tmp_path / "lib" / "app").mkdir(parents=True)
+    path = written(tmp_path / "lib" / "app", 10)
+    assert main(["keys", "rotate", str(file)]) == 0
+    assert len(keys_from(path.read_text())) == 2
+
+
 def test_a_rotated_file_belongs_to_whom_it_did(file, tmp_path):
     """An administrator rotates as root; the service has to read the file at its next start."""
     path = written(tmp_path, 10)

@@ -110,6 +110,13 @@ class LoginContract:
         callback = await scenario.answer(started)
         assert callback.fields[scenario.provider.login_id_field] == started.login_id
 
+    async def test_what_the_provider_publishes_is_told(self, scenario: Scenario) -> None:
+        started = await scenario.begin()
+        facts = await scenario.provider.facts(scenario.now())
+        assert facts.name == scenario.issuer
+        assert facts.keys >= 1
+        assert any(started.redirect.startswith(url) for url in facts.urls)
+
     @pytest.mark.parametrize("twist", REFUSED, ids=lambda twist: twist.value)
     async def test_an_answer_is_refused_when_it_is(self, scenario: Scenario, twist: Twist) -> None:
         started = await scenario.begin()

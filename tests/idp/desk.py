@@ -13,7 +13,7 @@ from typing import Literal
 
 from passproxy.core.errors import LoginError
 from passproxy.core.identity import Authentication
-from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof
+from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof, ProviderFacts
 
 ISSUER = "https://idp.example.com"
 SUBJECT = "s-1"
@@ -73,6 +73,9 @@ class Desk:
         if isinstance(self.notice, LoginError):
             raise self.notice
         return self.notice
+
+    async def facts(self, now: float) -> ProviderFacts:
+        return ProviderFacts(ISSUER, ("https://idp.example.com/",), 1)
 
     def documents(self) -> Mapping[str, Document]:
         return {}

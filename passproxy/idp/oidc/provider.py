@@ -24,7 +24,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from passproxy.core.errors import IdpUnavailable, LoginError, LoginUnknown, RenewalRefused
 from passproxy.core.identity import Authentication
 from passproxy.core.urls import Origin
-from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof
+from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof, ProviderFacts
 from passproxy.idp.fetch import fetch
 from passproxy.idp.lastgood import LastGood
 from passproxy.idp.oidc.answer import code_from
@@ -214,6 +214,11 @@ class OidcProvider:
             raise FrontchannelRefused(f"iss is {quoted(fields.get('iss'))}, sid is {'given' if session else 'missing'}")
         parts = urlsplit(self._settings.issuer)
         return LogoutNotice((f"sid:{session}",), int(now), framed_by=f"{parts.scheme}://{parts.netloc}")
+
+    async def facts(self, now: float) -> ProviderFacts:
+        metadata, keys = await self._metadata.get(), await self._keys.get()
+        urls = (metadata.authorization_endpoint, metadata.token_endpoint, metadata.jwks_uri)
+        return ProviderFacts(metadata.issuer, urls, len(keys.keys))
 
     def documents(self) -> Mapping[str, Document]:
         """A relying party publishes nothing."""

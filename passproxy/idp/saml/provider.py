@@ -22,7 +22,7 @@ import aiohttp
 from passproxy.core.errors import RenewalRefused
 from passproxy.core.identity import ALIASES, Authentication
 from passproxy.core.urls import Origin
-from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof
+from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof, ProviderFacts
 from passproxy.idp.lastgood import LastGood
 from passproxy.idp.replay import ReplayCache
 from passproxy.idp.saml.description import DescriptionSource
@@ -138,6 +138,11 @@ class SamlProvider:
 
     async def notified(self, message: Message, proof: Proof | None, now: float) -> LogoutNotice:
         return await self._logout.notified(message, proof, now)
+
+    async def facts(self, now: float) -> ProviderFacts:
+        idp = await self._source.current(now)
+        urls = tuple(url for url in (idp.sso_url, idp.logout_url) if url)
+        return ProviderFacts(idp.entity_id, urls, len(idp.certificates), idp.certificates_expire, idp.notes)
 
     def documents(self) -> Mapping[str, Document]:
         return {METADATA_PATH: Document("application/samlmetadata+xml", metadata(self._us, self._keys))}
