@@ -6,15 +6,17 @@ FastAPI behind a proxy that signs.
     uvicorn --app-dir etc/trusted --host 127.0.0.1 --port 3000 fastapi_app:app
 """
 
+import os
 from typing import Annotated
 
 from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket
 
-from passproxy.trusted import Identity
+from passproxy.trusted import Identity, settings_from
 from passproxy.trusted.asgi import TrustedProxyMiddleware
 
 app = FastAPI()
-app.add_middleware(TrustedProxyMiddleware)
+# Read here, so that the application does not start without them.
+app.add_middleware(TrustedProxyMiddleware, settings_from(os.environ))
 
 
 def current_user(request: Request) -> Identity:

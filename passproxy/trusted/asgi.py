@@ -5,7 +5,10 @@ HTTP requests without a good assertion are answered here, WebSockets are refused
 before they are accepted; the application is not called. A verified identity is
 `scope["state"]["user"]`, which FastAPI and Starlette show as `request.state.user`.
 
-    app.add_middleware(TrustedProxyMiddleware)
+    app.add_middleware(TrustedProxyMiddleware, settings_from(os.environ))
+
+FastAPI and Starlette build their middleware when the first request arrives:
+read the settings before, as here, and an application without them does not start.
 """
 
 from __future__ import annotations
@@ -37,7 +40,7 @@ class TrustedProxyMiddleware:
     user; one with a bad assertion never does.
 
     Raises:
-        SettingsInvalid: while the application starts.
+        SettingsInvalid: the environment is not complete.
     """
 
     def __init__(
