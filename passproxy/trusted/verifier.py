@@ -46,6 +46,9 @@ _HEADER_LIMIT_CHARACTERS = 2048
 #: Far beyond any real time, and well within what a number can hold exactly.
 _TIME_LIMIT = 2**40
 
+#: Which algorithm may be used is said with each call.
+_JWS = jwt.PyJWS()
+
 _SEGMENTS = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\Z")
 
 
@@ -141,9 +144,7 @@ def signed_claims(unverified: Unverified, key: PublicKey) -> dict[str, Any]:
         SignatureWrong, AssertionMalformed
     """
     try:
-        payload = jwt.PyJWS().decode_complete(unverified.token, key=key.material, algorithms=[unverified.algorithm])[
-            "payload"
-        ]
+        payload = _JWS.decode_complete(unverified.token, key=key.material, algorithms=[unverified.algorithm])["payload"]
     except jwt.InvalidTokenError:
         raise SignatureWrong(f"the key {key.thumbprint} did not sign it") from None
     return json_object(payload)
