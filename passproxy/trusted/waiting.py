@@ -19,6 +19,6 @@ async def verified(verifier: Verifier, token: bytes) -> Identity:
     unverified = verifier.parsed(token)
     key = verifier.keys.known(unverified.kid, unverified.algorithm)
     if key is None and (running := verifier.keys.refresh()):
-        # Others wait for the same fetch: that this request is cancelled must not cancel it.
-        await asyncio.wait({asyncio.shield(asyncio.wrap_future(running))}, timeout=WAIT_SECONDS)
+        # Others wait for the same fetch. `wait` cancels nothing, also when this request is given up.
+        await asyncio.wait({asyncio.wrap_future(running)}, timeout=WAIT_SECONDS)
     return verifier.judged(unverified, key or verifier.keys.found(unverified.kid, unverified.algorithm))

@@ -56,7 +56,7 @@ class TrustedProxyMiddleware:
         except TrustError as error:
             refusal = refusal_from(error)
             start_response(f"{refusal.status} {refusal.reason}", list(refusal.headers))
-            return [refusal.body]
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [refusal.body]
         return self._app(environ, start_response)
 
     def _identity(self, token: bytes | None) -> Identity | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -120,9 +121,9 @@ def body(document: bytes, status: int = 200, **headers: str) -> Script:
 
 
 class Published:
-    """A web server on loopback. `script` answers; `asked` are the targets it was asked for."""
+    """A web server on loopback. `script` answers; `asked` are the targets it was asked for. With `tls` it speaks that."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, tls: ssl.SSLContext | None = None) -> None:
         self.script = script
         self.asked: list[str] = []
         published = self
@@ -135,9 +136,16 @@ class Published:
             def log_message(self, *_: object) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, *_: object) -> None:
+                """A client that leaves is what some tests are about."""
+
+        self._server = Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.origin = f"http://127.0.0.1:{self._server.server_port}"
+        if tls:
+            # The handshake belongs to the thread of the connection, which may fail.
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.origin = f"{'https' if tls else 'http'}://127.0.0.1:{self._server.server_port}"
         self.url = self.origin + "/jwks.json"
 
     def start(self) -> None:
@@ -149,8 +157,8 @@ class Published:
 
 
 @contextmanager
-def published(script: Script) -> Iterator[Published]:
-    server = Published(script)
+def published(script: Script, tls: ssl.SSLContext | None = None) -> Iterator[Published]:
+    server = Published(script, tls)
     server.start()
     try:
         yield server

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given as each
+from hypothesis import strategies as st
 
 from passproxy.trusted.enrolment import Change, changed, description_from, enrolled, origin_from
 from passproxy.trusted.errors import EnrolmentRefused, FetchFailed
@@ -180,6 +183,22 @@ def test_an_address_is_an_origin(url: str, origin: str) -> None:
 def test_any_other_address_is_refused(url: str) -> None:
     with pytest.raises(EnrolmentRefused):
         origin_from(url)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
+)
+MEMBERS = ["issuer", "jwks_uri", "assertion_header", "audience", "algorithms", "assertion_lifetime_seconds", "proof"]
+
+
+@each(st.dictionaries(st.sampled_from(MEMBERS), ANYTHING) | ANYTHING)
+def test_any_description_is_refused_and_nothing_else_happens(members: Any) -> None:
+    """None of these can prove anything, whatever it says."""
+    document = json.dumps(members).encode()
+    with pytest.raises((EnrolmentRefused, FetchFailed)):
+        enrolled("https://app.example.com", lambda _: document, now=NOW, challenge=CHALLENGE)
 
 
 # --- later

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from passproxy.trusted import fetching
 from passproxy.trusted.errors import FetchFailed
@@ -167,14 +176,7 @@ def test_a_server_that_takes_its_time_is_cut_off(monkeypatch: pytest.MonkeyPatch
     """Also one that sends a byte now and then, for ever; without the limit the test would not end."""
     monkeypatch.setattr(fetching, "FETCH_SECONDS", 0.2)
 
-    def until_the_client_is_gone(handler: BaseHTTPRequestHandler) -> None:
-        handler.close_connection = True
-        try:
-            script(handler)
-        except OSError:
-            return
-
-    with published(until_the_client_is_gone) as server, pytest.raises(FetchFailed):
+    with published(script) as server, pytest.raises(FetchFailed):
         fetched(server.url)
 
 
@@ -186,9 +188,72 @@ def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch
         assert proxy.asked == []
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The handshake fails against a server without TLS, too; nothing is read in the clear."""
+class Authority:
+    """A certificate authority, and a server that it vouches for under one name."""
+
+    def __init__(self, where: Path, host: str) -> None:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "An authority of this test")])
+        start = datetime.now(UTC) - timedelta(hours=1)
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), 7, start, start + timedelta(days=2))
+            .add_extension(x509.SubjectAlternativeName([general_name(host)]), critical=False)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        self.file = where / "authority.pem"
+        self.file.write_bytes(certificate.public_bytes(Encoding.PEM))
+        private = where / "key.pem"
+        private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.load_cert_chain(self.file, private)
+
+
+def general_name(host: str) -> x509.GeneralName:
+    return x509.IPAddress(ip_address(host)) if host[-1].isdigit() else x509.DNSName(host)
+
+
+def test_an_authority_of_ones_own_is_named_in_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path, "127.0.0.1")
+    with published(body(b"{}"), authority.tls) as server:
+        with pytest.raises(FetchFailed, match="SSLCertVerificationError"):
+            fetched(server.url)
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        assert fetched(server.url) == b"{}"
+        assert server.asked == ["/jwks.json"]
+
+
+def test_a_certificate_for_another_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path, "app.example.com")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    with published(body(b"{}"), authority.tls) as server:
+        with pytest.raises(FetchFailed, match="SSLCertVerificationError"):
+            fetched(server.url)
+        assert server.asked == []
+
+
+@pytest.mark.parametrize("script", [slow_headers, slow_body])
+def test_slowness_behind_tls_is_cut_off_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
+    authority = Authority(tmp_path, "127.0.0.1")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    monkeypatch.setattr(fetching, "FETCH_SECONDS", 0.5)
+    with published(script, authority.tls) as server:
+        with pytest.raises(FetchFailed):
+            fetched(server.url)
+        assert server.asked == ["/jwks.json"]
+
+
+def test_a_server_that_speaks_no_tls_is_not_spoken_to_in_the_clear() -> None:
     with published(body(b"{}")) as server:
         with pytest.raises(FetchFailed, match="SSLError"):
             fetched(server.url.replace("http://", "https://"))
         assert server.asked == []
+
+
+@pytest.mark.parametrize("is_tls", [False, True], ids=["plain", "TLS"])
+def test_a_server_that_never_says_anything_is_given_up(is_tls: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "FETCH_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        with pytest.raises(FetchFailed):
+            fetched(f"{'https' if is_tls else 'http'}://127.0.0.1:{port}/keys")

@@ -44,10 +44,10 @@ def served(application: Any) -> Iterator[int]:
             thread.join()
 
 
-def ask(port: int, *headers: tuple[str, bytes]) -> tuple[http.client.HTTPResponse, bytes]:
+def ask(port: int, *headers: tuple[str, bytes], method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.putrequest("GET", "/")
+        connection.putrequest(method, "/")
         for name, value in headers:
             connection.putheader(name, value)
         connection.endheaders()
@@ -118,6 +118,17 @@ def test_a_plain_identity_beside_the_assertion_is_gone(site: Installation, name:
     assert status == 200
     assert "admin" not in [value for key, value in app.seen[0].items() if key.startswith("HTTP_")]
     assert "HTTP_X_PASSPROXY_ASSERTION" not in app.seen[0]
+
+
+def test_the_answer_to_head_has_no_body(site: Installation) -> None:
+    seen: list[Any] = []
+    middleware = TrustedProxyMiddleware(App(), verifier=site.verifier)
+    environ = {"REQUEST_METHOD": "HEAD"}
+    assert list(middleware(environ, lambda *answer: seen.append(answer))) == []  # type: ignore[arg-type]
+    assert seen[0][0] == "401 Unauthorized"
+    with served(TrustedProxyMiddleware(App(), verifier=site.verifier)) as port:
+        answer, content = ask(port, method="HEAD")
+    assert (answer.status, content) == (401, b"")
 
 
 def test_without_keys_it_is_503(site: Installation) -> None:
