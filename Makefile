@@ -30,7 +30,11 @@ PYTEST := PYTHONSAFEPATH=1 $(BIN)/pytest --override-ini pythonpath=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+<<<<<<< HEAD
 .PHONY: help demo test check docs e2e e2e-container interop bench bench-quick parts hostile soak coverage lock clean
+=======
+.PHONY: help demo test check docs e2e interop frameworks bench bench-quick parts hostile soak coverage lock clean
+>>>>>>> trusted
 
 help: ## this list
 	@echo 'make TARGET, where TARGET is one of'
@@ -73,6 +77,9 @@ interop: $(VENV)/dev.stamp $(VENV)/project.stamp ## whole logins at identity pro
 	$(call apt,npm,npm)
 	@PYTHONSAFEPATH=1 $(BIN)/python -m tests.interop $(ARGS)
 
+frameworks: $(VENV)/dev.stamp $(VENV)/project.stamp ## passproxy.trusted in FastAPI, Flask, Django, Quart and aiohttp, on the usual servers
+	@PYTHONSAFEPATH=1 $(BIN)/python -m tests.interop.frameworks
+
 bench-quick: $(VENV)/dev.stamp $(VENV)/project.stamp ## throughput beside nginx, in about a minute
 	$(call apt,nginx,nginx)
 	$(call apt,wrk,wrk)
@@ -105,10 +112,11 @@ soak: $(VENV)/dev.stamp $(VENV)/project.stamp ## ten minutes of mixed traffic an
 UV := $(BIN)/uv --quiet pip compile --no-config --universal --python-version 3.11 --generate-hashes \
 	--upgrade --custom-compile-command 'make lock'
 
-lock: $(VENV)/created.stamp ## both lock files anew, with the newest versions
+lock: $(VENV)/created.stamp ## the lock files anew, with the newest versions
 	@$(BIN)/python -m pip install --quiet uv
 	@$(UV) pyproject.toml --group build --output-file requirements.lock
 	@$(UV) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@$(UV) tests/interop/frameworks/requirements.in --output-file tests/interop/frameworks/requirements.lock
 
 clean: ## remove what was installed, built or cached
 	@rm -rf $(VENV) build dist passproxy.egg-info .interop .e2e .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage .coverage.*

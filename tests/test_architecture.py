@@ -75,6 +75,7 @@ LIBRARIES: dict[str, set[str] | None] = {
     "app": {"aiohttp", "uvloop"},
     "keyfile": set(),
     "trusted": {"cryptography", "jwt"},
+    "trusted.aiohttp": {"aiohttp", "cryptography", "jwt"},
     "cli": None,
     "demo": None,
 }
@@ -90,6 +91,7 @@ PROTOCOL_PLACES = (
     "core.settings.",
     "core.config.",
     "core.headers.",  # names of headers that other products assert
+    "trusted.headers.",  # likewise
     "demo.",
     "cli.",
 )
@@ -104,6 +106,7 @@ TESTED_ELSEWHERE = {
     "idp.base": ("tests/idp/contract.py", "an interface: the contract is what each provider must do with it"),
     "idp.oidc.errors": ("tests/idp/oidc/test_provider.py", "sentences: each is met where it is raised"),
     "idp.saml.": ("tests/idp/test_saml.py", "a response is judged by all of them together; tests/attacks has the rest"),
+    "trusted.errors": ("tests/trusted/test_refusal.py", "codes and sentences: each is met where it is raised"),
     "web.asked": ("tests/web/test_endpoints.py", "the request as the endpoints take it, seen in what they answer"),
     "web.login": ("tests/flows", "what it sets and where it sends browsers is what a whole login shows"),
     "web.logout": ("tests/flows", "likewise for the end of a session"),
