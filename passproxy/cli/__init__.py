@@ -14,6 +14,7 @@ from passproxy.core.errors import ConfigError
 COMMANDS = (
     "serve",
     "check",
+    "policy",
     "health",
     "metadata",
     "keys",
@@ -30,6 +31,7 @@ _EPILOG = """\
 examples:
   passproxy demo                        try it: everything on this machine, one URL to open
   passproxy check /etc/passproxy/app.yaml
+  passproxy policy /etc/passproxy/app.yaml --user alice --group ops GET /admin/users
   passproxy serve /etc/passproxy/app.yaml
   passproxy explain PP-SAML-AUDIENCE
   passproxy schema > /etc/passproxy/schema.json
