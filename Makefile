@@ -30,11 +30,8 @@ PYTEST := PYTHONSAFEPATH=1 $(BIN)/pytest --override-ini pythonpath=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-<<<<<<< HEAD
-.PHONY: help demo test check docs e2e e2e-container interop bench bench-quick parts hostile soak coverage lock clean
-=======
-.PHONY: help demo test check docs e2e interop frameworks bench bench-quick parts hostile soak coverage lock clean
->>>>>>> trusted
+# Each target with a word of help is a command, and no file.
+.PHONY: $(shell sed -n 's/^\([a-z0-9-]*\):.*[#][#] .*/\1/p' Makefile)
 
 help: ## this list
 	@echo 'make TARGET, where TARGET is one of'

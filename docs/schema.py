@@ -158,7 +158,10 @@ def _model_kind(model: type[BaseModel]) -> dict[str, Any]:
     """An item of a list that is a map of its own."""
     whole = {
         "type": "object",
-        "properties": {name: _bare(kind_of(i.annotation, tuple(i.metadata))) for name, i in model.model_fields.items()},
+        "properties": {
+            info.alias or name: _bare(kind_of(info.annotation, tuple(info.metadata)))
+            for name, info in model.model_fields.items()
+        },
         "required": [name for name, info in model.model_fields.items() if info.is_required()],
         "additionalProperties": False,
     }

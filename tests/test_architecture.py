@@ -35,6 +35,8 @@ CORE_LEVELS = (
         "routing",
         "headers",
         "policy",
+        "order",
+        "readings",
         "body",
         "forwarded",
         "upgrade",
@@ -45,7 +47,7 @@ CORE_LEVELS = (
     {"decision"},
     {"formats"},
     {"settings"},
-    {"config"},
+    {"access", "config"},
 )
 
 
@@ -101,6 +103,9 @@ TESTED_ELSEWHERE = {
     "__main__": ("tests/cli/test_cli.py", "one line, run as a subprocess with the other commands"),
     "cli.files": ("tests/cli/test_check.py", "reads the file of every command that has one"),
     "cli.serving": ("tests/cli/test_serve.py", "what the command does once the settings are there"),
+    "core.order": ("tests/core/test_policy.py", "which rule covers a request is seen in the verdict"),
+    "cli.policy_trial": ("tests/cli/test_policy.py", "what the command asks and prints"),
+    "cli.policy_expectations": ("tests/cli/test_policy.py", "the file that the command reads"),
     "demo.assertions": ("tests/attacks/test_saml_signatures.py", "every hostile response is built with it"),
     "idp.registry": ("tests/flows", "one choice, made in every whole login of either protocol"),
     "idp.base": ("tests/idp/contract.py", "an interface: the contract is what each provider must do with it"),

@@ -21,7 +21,7 @@ from passproxy.cli.nginx import COOKIES_LIMIT_BYTES
 from passproxy.core.config import settings_from, variables
 from passproxy.core.cookies import COOKIE_LIMIT_BYTES
 from passproxy.core.http1 import HEAD_LIMIT_BYTES
-from passproxy.core.settings import PassthroughPath, Settings
+from passproxy.core.settings import AccessRule, PassthroughPath, Settings
 from passproxy.web.connection import KEEP_ALIVE_SECONDS
 
 ETC = Path(__file__).parent.parent / "etc"
@@ -128,6 +128,11 @@ def test_the_example_shows_both_forms_of_a_public_path():
         plain |= {entry} if isinstance(entry, str) else set()
     assert plain
     assert detailed == set(PassthroughPath.model_fields)
+
+
+def test_the_example_shows_every_key_of_an_access_rule():
+    shown = {key for rule in everything()["access"]["rules"] for key in rule}
+    assert shown == {info.alias or name for name, info in AccessRule.model_fields.items()}
 
 
 @pytest.mark.parametrize(("path", "default"), defaults(Settings).items(), ids=defaults(Settings))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -20,15 +19,14 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from passproxy.app.dial import dial_to
+from passproxy.core.access import attribute_rules_of, policy_of
 from passproxy.core.cookies import cookie_names
 from passproxy.core.decision import Decider, Site
 from passproxy.core.errors import ConfigError
 from passproxy.core.forwarded import Forwarded, pseudonym
 from passproxy.core.headers import answer_names, identity_lines
-from passproxy.core.identity import AttributeRules, Identity, extended_aliases
 from passproxy.core.pending import PendingLogins
 from passproxy.core.plain import written
-from passproxy.core.routing import Routes
 from passproxy.core.session import Session, SessionRules, Sessions
 from passproxy.core.tokens import Key, KeyRing, Purpose
 from passproxy.core.urls import Origin
@@ -89,13 +87,19 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
     names = cookie_names(settings.session.cookie_name, origin)
     separator = settings.headers.list_separator
 
+    policy = policy_of(settings)
+
     def rendered(session: Session) -> bytes:
-        return identity_lines(session.identity, session.expires_at, separator)
+        roles = policy.roles_of(session.identity.groups)
+        return identity_lines(session.identity, session.expires_at, separator, roles)
 
     revocations = _revocations(settings, tools, before)
-    sessions = Sessions(ring, settings.session.lifetime, rendered, _session_rules(settings), revocations.revoked)
-    rules = _attribute_rules(settings, separator)
-    routes = Routes((entry.path, entry.methods) for entry in settings.passthrough.paths)
+    session_rules = SessionRules(
+        settings.session.refresh, settings.session.not_before or 0, policy.granted, settings.headers.size_limit
+    )
+    sessions = Sessions(ring, settings.session.lifetime, rendered, session_rules, revocations.revoked)
+    rules = attribute_rules_of(settings)
+    forwarded = Forwarded(origin, settings.trusted_proxies, settings.upstream.send_via)
     dial = dial_to(settings.upstream)
     pool_made_from = made_from(settings.upstream, str(names))
     if before is not None and before.pool_made_from == pool_made_from:
@@ -114,8 +118,8 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
     renewed_before = None if before is None else before.parts.renewals
     parts = Parts(
         origin=origin,
-        decider=Decider(Site(origin, names, routes, sessions, pseudonym(origin))),
-        forwarded=Forwarded(origin, settings.trusted_proxies, settings.upstream.send_via),
+        decider=Decider(Site(origin, names, policy, sessions, forwarded.client, pseudonym(origin))),
+        forwarded=forwarded,
         endpoints=Endpoints(origin, names, logins, Logouts(provider, ring, revocations), pages),
         renewals=Renewals(provider, sessions, ring, rules, tools.spawn, renewed_before),
         pages=pages,
@@ -184,24 +188,3 @@ def _revocations(settings: Settings, tools: Tools, before: Built | None) -> Revo
     if before is not None:
         revocations.take_over(before.revocations)
     return revocations
-
-
-def _session_rules(settings: Settings) -> SessionRules:
-    required = frozenset(settings.access.require_any_group)
-
-    def permits(identity: Identity) -> bool:
-        return not required or not required.isdisjoint(identity.groups)
-
-    limit = settings.headers.size_limit
-    return SessionRules(settings.session.refresh, settings.session.not_before or 0, permits, limit)
-
-
-def _attribute_rules(settings: Settings, separator: str) -> AttributeRules:
-    identity = settings.identity
-    return AttributeRules(
-        aliases=extended_aliases({str(name): names for name, names in identity.attributes.items()}),
-        group_include=tuple(re.compile(pattern) for pattern in identity.groups.include),
-        group_strip_prefix=identity.groups.strip_prefix,
-        list_separator=separator,
-        named_groups=frozenset(settings.access.require_any_group),
-    )

@@ -15,6 +15,7 @@ COMMANDS = (
     "serve",
     "check",
     "doctor",
+    "policy",
     "health",
     "nginx",
     "metadata",
@@ -37,6 +38,7 @@ examples:
   passproxy demo                        try it: everything on this machine, one URL to open
   passproxy check /etc/passproxy/app.yaml
   passproxy doctor /etc/passproxy/app.yaml
+  passproxy policy /etc/passproxy/app.yaml --user alice --group ops GET /admin/users
   passproxy serve /etc/passproxy/app.yaml
   passproxy nginx /etc/passproxy/app.yaml > /etc/nginx/conf.d/app.conf
   passproxy explain PP-SAML-AUDIENCE

@@ -12,12 +12,12 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from passproxy.core.access import policy_of
 from passproxy.core.cookies import cookie_names
 from passproxy.core.decision import Decider, Forward, Site
 from passproxy.core.errors import RequestRefused
 from passproxy.core.headers import request_names
 from passproxy.core.http1 import request_head
-from passproxy.core.routing import Routes
 from passproxy.core.session import Sessions
 from passproxy.core.settings import PassthroughPath, Settings
 from passproxy.core.tokens import Key, KeyRing
@@ -110,8 +110,7 @@ def _asked(settings: Settings) -> Callable[[str, str], bool]:
     origin = Origin.of(settings.domain, settings.origin)
     ring = KeyRing((Key("check", secrets.token_bytes(32), 0),), str(origin))
     sessions = Sessions(ring, settings.session.lifetime, lambda session: b"")
-    routes = Routes((entry.path, entry.methods) for entry in settings.passthrough.paths)
-    decider = Decider(Site(origin, cookie_names(settings.session.cookie_name, origin), routes, sessions))
+    decider = Decider(Site(origin, cookie_names(settings.session.cookie_name, origin), policy_of(settings), sessions))
     names, host = request_names(), next(iter(origin.hosts()))
 
     def public(method: str, path: str) -> bool:

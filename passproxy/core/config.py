@@ -343,12 +343,16 @@ def _sentence(kind: str, message: str, path: Path) -> str:
 def _siblings(path: Path) -> list[str]:
     model: type[BaseModel] = Settings
     for part in path[:-1]:
-        info = model.model_fields.get(str(part))
-        section = None if info is None else _section(info.annotation)
+        if isinstance(part, int):
+            continue  # the model of a list's items was found with the list
+        info = model.model_fields.get(part)
+        below = () if info is None else _parts(info.annotation)
+        section = next((each for each in below if isinstance(each, type) and issubclass(each, BaseModel)), None)
         if section is None:
             return []
         model = section
-    return [*model.model_fields, *(f"{n}_file" for n, i in model.model_fields.items() if _is_secret(i.annotation))]
+    known = [info.alias or name for name, info in model.model_fields.items()]
+    return [*known, *(f"{n}_file" for n, i in model.model_fields.items() if _is_secret(i.annotation))]
 
 
 def _nearest(name: str, known: Any) -> str:

@@ -3,14 +3,17 @@ What becomes of a request: the decision point.
 
 `decide` is pure and total. Its result is one of six values, and performing it
 is somebody else's work (gateway.py). Order: who is asked (host), ourselves
-(endpoint), who asks (session), what is public (passthrough), and only then the
+(endpoint), who asks (session), what the rules say (policy), and only then the
 login or the refusal. A missing session is never a permission: `Forward`
-without one exists for public paths alone.
+without one exists for what a rule allows alone, and for no address that can be
+read in two ways.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from passproxy.core.cookies import NO_CRUMBS, CookieNames, Crumbs
@@ -21,13 +24,15 @@ from passproxy.core.errors import (
     LoginRequired,
     RequestLoops,
     RequestRefused,
+    RuleRefused,
     TargetAmbiguous,
     TokenInvalid,
 )
-from passproxy.core.headers import hops_left
+from passproxy.core.headers import METHOD_OVERRIDE, hops_left
 from passproxy.core.http1 import RequestHead
+from passproxy.core.policy import Address, Outcome, Policy, Verdict
 from passproxy.core.rescue import is_rescuable
-from passproxy.core.routing import Routes, endpoint, is_ambiguous
+from passproxy.core.routing import endpoint, is_ambiguous
 from passproxy.core.session import Known, Sessions
 from passproxy.core.upgrade import Upgrade, upgrade_of
 from passproxy.core.urls import Origin, return_to
@@ -35,13 +40,27 @@ from passproxy.core.urls import Origin, return_to
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What a decision depends on besides the request; made once."""
+    """
+    What a decision depends on besides the request; made once.
+
+    `client` is the client's address, of a peer and the values of X-Forwarded-For (forwarded.py).
+    """
 
     origin: Origin
     names: CookieNames
-    routes: Routes
+    policy: Policy
     sessions: Sessions
+    client: Callable[[str, list[bytes] | None], str] = lambda peer, values: peer
     pseudonym: bytes = b"passproxy"
+
+
+class Report(NamedTuple):
+    """What a rule that only reports would have done: `allow`, `login` or `deny`, where `instead` was done."""
+
+    rule: str
+    verdict: str
+    instead: str
+    detail: str
 
 
 class Forward(NamedTuple):
@@ -50,12 +69,14 @@ class Forward(NamedTuple):
 
     `cookies` are the Cookie values that are left for the application.
     `rejected` says why a session cookie that came along was not one.
+    `report` is for the log, here and in the others that have one.
     """
 
     session: Known | None
     cookies: list[bytes]
     upgrade: Upgrade | None
     rejected: str | None
+    report: Report | None = None
 
 
 class Renew(NamedTuple):
@@ -86,6 +107,7 @@ class StartLogin(NamedTuple):
     crumbs: Crumbs
     rejected: str | None
     may_have_fragment: bool = False
+    report: Report | None = None
 
 
 class Rescue(NamedTuple):
@@ -94,6 +116,7 @@ class Rescue(NamedTuple):
     return_to: str
     crumbs: Crumbs
     rejected: str | None
+    report: Report | None = None
 
 
 class Refuse(NamedTuple):
@@ -101,6 +124,7 @@ class Refuse(NamedTuple):
 
     error: RequestRefused
     rejected: str | None
+    report: Report | None = None
 
 
 Decision = Forward | Renew | Serve | StartLogin | Rescue | Refuse
@@ -111,11 +135,12 @@ class Decider:
 
     def __init__(self, site: Site) -> None:
         self._site = site
+        self._policy = site.policy
         self._hosts = site.origin.hosts()
         self._origin = str(site.origin).encode()
 
-    def decide(self, head: RequestHead, now: float) -> Decision:
-        """What becomes of this request; raises nothing."""
+    def decide(self, head: RequestHead, now: float, peer: str = "") -> Decision:
+        """What becomes of this request of a peer, whose address is "" for a unix socket; raises nothing."""
         own = endpoint(head.path)
         if not self._is_for_us(head) and own != "health":
             return Refuse(HostUnknown("neither Host nor target name this origin"), None)
@@ -134,20 +159,35 @@ class Decider:
             # Without a session nobody learns more than that.
             return Refuse(error if session is not None else LoginRequired("an upgrade without a session"), rejected)
         if session is None:
-            return self._without_session(head, crumbs, upgrade, rejected)
+            return self._without_session(head, peer, crumbs, upgrade, rejected)
         if session.due_at <= now:
             return Renew(self._whole(session, crumbs), crumbs, upgrade)
-        return self.forward(session, crumbs, upgrade)
+        return self.forward(head, peer, session, crumbs, upgrade)
 
-    def forward(self, session: Known, crumbs: Crumbs, upgrade: Upgrade | None) -> Forward | Refuse:
+    def forward(
+        self, head: RequestHead, peer: str, session: Known, crumbs: Crumbs, upgrade: Upgrade | None
+    ) -> Forward | Refuse:
         """What becomes of a request with a session that holds."""
         if not session.is_permitted:
             return Refuse(AccessDenied("in none of access.require_any_group"), None)
-        return Forward(session, crumbs.others, upgrade, None)
+        if not self._policy.matters_to_sessions:
+            return Forward(session, crumbs.others, upgrade, None)
+        try:
+            verdict = self._strictest(self._policy.judge, head, peer, session.granted)
+            report = None
+            if self._policy.reports:
+                report = self._report(verdict, head, peer, self._whole(session, crumbs))
+        except RequestRefused as error:
+            return Refuse(error, None)
+        if verdict.outcome > Outcome.AUTHENTICATE:
+            why = self._policy.why(verdict, self._whole(session, crumbs).session.identity)
+            detail = f"{verdict.rule.name}: {why}"
+            return Refuse(RuleRefused(detail, verdict.rule.name), None, report)
+        return Forward(session, crumbs.others, upgrade, None, report)
 
-    def without(self, head: RequestHead, renewal: Renew, reason: str) -> Decision:
+    def without(self, head: RequestHead, peer: str, renewal: Renew, reason: str) -> Decision:
         """What becomes of a request whose session the provider did not confirm."""
-        return self._without_session(head, renewal.crumbs, renewal.upgrade, reason)
+        return self._without_session(head, peer, renewal.crumbs, renewal.upgrade, reason)
 
     def _is_for_us(self, head: RequestHead) -> bool:
         hosts = head.noted[b"host"]
@@ -167,21 +207,71 @@ class Decider:
             return None, error.detail
 
     def _whole(self, session: Known, crumbs: Crumbs) -> Known:
-        return session.holding(self._site.names.token(crumbs) or b"")
+        return session if session.held else session.holding(self._site.names.token(crumbs) or b"")
 
     def _without_session(
-        self, head: RequestHead, crumbs: Crumbs, upgrade: Upgrade | None, rejected: str | None
+        self, head: RequestHead, peer: str, crumbs: Crumbs, upgrade: Upgrade | None, rejected: str | None
     ) -> Decision:
-        if upgrade is None and self._site.routes.is_public(head.method, head.path):
-            if is_ambiguous(head.path):
-                return Refuse(TargetAmbiguous("a public pattern matches a path that can be read in two ways"), rejected)
-            return Forward(None, crumbs.others, None, rejected)
-        if upgrade is None and is_navigation(head):
+        if upgrade is not None:
+            return Refuse(LoginRequired("an upgrade without a session"), rejected)
+        report = None
+        if self._policy.matters_to_strangers:
+            try:
+                verdict = self._of_stranger(head, peer)
+                report = self._report(verdict, head, peer, None) if self._policy.reports else None
+            except RequestRefused as error:
+                return Refuse(error, rejected)
+            if verdict.outcome == Outcome.ALLOW:
+                return Forward(None, crumbs.others, None, rejected, report)
+            if verdict.outcome > Outcome.AUTHENTICATE:
+                # Nobody is there who would need the rule's name.
+                return Refuse(RuleRefused(f"{verdict.rule.name}: {self._policy.why(verdict, None)}"), rejected, report)
+        if is_navigation(head):
             target = return_to(head.target.decode("latin-1"))
-            return StartLogin(target, crumbs, rejected, runs_pages(head))
-        if upgrade is None and self._site.names.who.encode() in crumbs.more and is_rescuable(head):
-            return Rescue(head.target.decode("latin-1"), crumbs, rejected)
-        return Refuse(LoginRequired("no session, and not a navigation"), rejected)
+            return StartLogin(target, crumbs, rejected, runs_pages(head), report)
+        if self._site.names.who.encode() in crumbs.more and is_rescuable(head):
+            return Rescue(head.target.decode("latin-1"), crumbs, rejected, report)
+        return Refuse(LoginRequired("no session, and not a navigation"), rejected, report)
+
+    def _of_stranger(self, head: RequestHead, peer: str) -> Verdict:
+        literal = self._strictest(self._policy.literal, head, peer, None)
+        if literal.outcome == Outcome.ALLOW and is_ambiguous(head.path):
+            raise TargetAmbiguous(f"{literal.rule.name} would allow a path that can be read in two ways")
+        if literal.outcome == Outcome.AUTHENTICATE and not self._policy.denies:
+            return literal  # no reading could be worse
+        return self._strictest(self._policy.judge, head, peer, None)
+
+    def _strictest(self, judge: Judge, head: RequestHead, peer: str, granted: int | None) -> Verdict:
+        address: Address = _nowhere
+        if self._policy.asks_addresses:
+            address = partial(self._site.client, peer, head.noted.get(b"x-forwarded-for"))
+        verdict = judge(head.method, head.path, granted, address)
+        if METHOD_OVERRIDE in head.noted and granted is not None:
+            # Some applications take such a field for the method. Without a session it is not passed on.
+            others = (judge(value.upper(), head.path, granted, address) for value in head.noted[METHOD_OVERRIDE])
+            return max(verdict, *others, key=lambda each: each.outcome)
+        return verdict
+
+    def _report(self, verdict: Verdict, head: RequestHead, peer: str, session: Known | None) -> Report | None:
+        granted = None if session is None else session.granted
+        would = self._strictest(self._policy.would, head, peer, granted)
+        if not would.rule.is_report_only:
+            return None
+        detail = self._policy.why(would, None if session is None else session.session.identity)
+        return Report(would.rule.name, _done(would.outcome, session), _done(verdict.outcome, session), detail)
+
+
+def _nowhere() -> str:
+    return ""
+
+
+Judge = Callable[[bytes, bytes, int | None, Address], Verdict]
+
+
+def _done(outcome: Outcome, session: Known | None) -> str:
+    if outcome > Outcome.AUTHENTICATE:
+        return "deny"
+    return "login" if outcome == Outcome.AUTHENTICATE and session is None else "allow"
 
 
 def is_navigation(head: RequestHead) -> bool:

@@ -18,10 +18,11 @@ protocol knows live beside its adapter, below `LoginError`.
     │   │   ├── MethodRefused
     │   │   ├── HostUnknown
     │   │   ├── HopsExhausted
-    │   │   ├── TargetAmbiguous
+    │   │   ├── TargetAmbiguous ── TargetUnreadable
     │   │   └── UpgradeRefused ── UpgradeVersion, OriginForeign
     │   ├── LoginRequired          no session, and not a navigation
     │   ├── AccessDenied           a session, and not for everybody who has one
+    │   ├── RuleRefused            a rule of the configuration refuses this request
     │   ├── EndpointUnknown, EndpointMethod, RevocationOff
     │   ├── RequestLoops           forwarded, and back again
     │   ├── FormExpired, FormOfAnother
@@ -167,6 +168,15 @@ class TargetAmbiguous(RequestMalformed):
     hint = "Sign in first, or use the plain form of the address."
 
 
+class TargetUnreadable(TargetAmbiguous):
+    """Nobody can say which rules hold for it."""
+
+    code = "PP-REQUEST-READINGS"
+    title = "This address can be read in too many ways"
+    sentence = "The address has more escapes and unusual characters than the access rules can be applied to, so it was refused."
+    hint = "Use the plain form of the address."
+
+
 class UpgradeRefused(RequestMalformed):
     code = "PP-UPGRADE"
     title = "The connection cannot be upgraded"
@@ -214,6 +224,24 @@ class RequestLoops(RequestRefused):
     title = "This request goes round in circles"
     sentence = "The sign-in service forwarded this request, and it came back as if it were new."
     hint = "Administrators: upstream.url, or a proxy behind it, leads back to this domain. It must lead to the application."
+
+
+class RuleRefused(RequestRefused):
+    """
+    A rule denies it, or somebody does not meet what a rule requires.
+
+    `rule` is its configured name, for the page; None where nobody is signed in, who need not know.
+    """
+
+    code = "PP-ACCESS-RULE"
+    status = 403
+    title = "You may not do this here"
+    sentence = "An access rule of this application refuses this request."
+    hint = "Ask for access, or sign in with another account. Administrators: the log says what the rule requires, and `passproxy policy` tries it out."
+
+    def __init__(self, detail: str = "", rule: str | None = None) -> None:
+        super().__init__(detail)
+        self.rule = rule
 
 
 class RevocationOff(RequestRefused):

@@ -27,6 +27,9 @@ _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 #: SAML2int asks for three to five minutes of tolerance at most (SDP-G01).
 CLOCK_SKEW_LIMIT_SECONDS = 300
 
+#: Of a rule or a role. Names are read on pages and in log lines.
+NAME_LIMIT_CHARACTERS = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -181,8 +184,40 @@ def _path_pattern(value: str) -> str:
         raise ValueError("** stands alone between slashes")
     if value.startswith("/.passproxy"):
         raise ValueError("/.passproxy/ is PassProxy's own")
-    if value != "/" and not re.search(r"[^/*]", value):
+    return value
+
+
+def is_everything(pattern: str) -> bool:
+    """Whether a path pattern has no literal part."""
+    return pattern != "/" and not re.search(r"[^/*]", pattern)
+
+
+def _public_pattern(value: str) -> str:
+    value = _path_pattern(value)
+    if is_everything(value):
         raise ValueError("this would open the whole application; use a web server without PassProxy for that")
+    return value
+
+
+def _rule_name(value: str) -> str:
+    if not value.isprintable() or len(value) > NAME_LIMIT_CHARACTERS:
+        raise ValueError(f"printable characters only, {NAME_LIMIT_CHARACTERS} at most")
+    if value.startswith(("access.", "passthrough.")):
+        raise ValueError("names that begin like keys of the configuration are used for what has no name")
+    return value
+
+
+def _role_name(value: str) -> str:
+    if not value.isprintable() or re.search("[,;|]", value) or value != value.strip():
+        raise ValueError("a role is named without , ; | and spaces at its ends: it is written into a list")
+    if len(value) > NAME_LIMIT_CHARACTERS:
+        raise ValueError(f"{NAME_LIMIT_CHARACTERS} characters at most")
+    return value
+
+
+def _attribute_value(value: str) -> str:
+    if "*" in value and not re.fullmatch(r"\*@[^*@]+", value):
+        raise ValueError("* is possible in one form alone, *@example.com: any address of exactly that domain")
     return value
 
 
@@ -245,6 +280,14 @@ ListenAddress = Annotated[
 Network = Annotated[str, AfterValidator(_network), Written("address or network", r"^[0-9A-Fa-f.:]+(/[0-9.]+)?$")]
 Pattern = Annotated[Text, AfterValidator(_pattern), Written("regular expression", r"\S")]
 PathPattern = Annotated[str, AfterValidator(_path_pattern), Written("path pattern", r"^/[^\s%\\?#;\[\]{}()|^$+\"<>]*$")]
+PublicPattern = Annotated[
+    str, AfterValidator(_public_pattern), Written("path pattern", r"^/[^\s%\\?#;\[\]{}()|^$+\"<>]*$")
+]
+RuleName = Annotated[Text, AfterValidator(_rule_name), Written("text", r"\S")]
+RoleName = Annotated[Text, AfterValidator(_role_name), Written("text", r"^[^,;|]+$")]
+AttributeValue = Annotated[Text, AfterValidator(_attribute_value), Written("text or *@domain", r"\S")]
+AttributeValues = Annotated[tuple[AttributeValue, ...], BeforeValidator(_split), Field(min_length=1)]
+GroupList = Annotated[TextList, Field(min_length=1)]
 Method = Annotated[str, AfterValidator(_token), Written("request method", r"^[A-Z][A-Z-]{0,19}$")]
 CookieName = Annotated[str, AfterValidator(_cookie_name), Written("cookie name", r"^(__Host-)?[A-Za-z0-9_-]{1,64}$")]
 RevocationStore = Annotated[

@@ -15,7 +15,7 @@ business, what is a cookie of ours cookies.py's.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from passproxy.core.http1 import CHUNKED, DROP, KEEP, NameTable, RequestHead, Treatment, connection_options
@@ -72,7 +72,7 @@ _VERSION_FIELDS = frozenset(
 _METHOD_OVERRIDES = frozenset(b"x-http-method-override x-method-override x-http-method".split())
 
 #: All of them are noted under this one.
-_METHOD_OVERRIDE = b"x-http-method-override"
+METHOD_OVERRIDE = b"x-http-method-override"
 
 #: Connection options that name no field that could be among those that pass, or, the last, one that must stay.
 _NOT_NOMINATED = frozenset({b"close", b"keep-alive", b"upgrade", b"content-length"})
@@ -120,7 +120,7 @@ def _request_treatment(raw: bytes) -> Treatment:
         return Treatment(False, lower)
     if normal in _HOP_BY_HOP or is_asserted(normal):
         return DROP
-    return Treatment(True, _METHOD_OVERRIDE) if normal in _METHOD_OVERRIDES else KEEP
+    return Treatment(True, METHOD_OVERRIDE) if normal in _METHOD_OVERRIDES else KEEP
 
 
 def request_names() -> NameTable:
@@ -168,7 +168,7 @@ def without_overrides(lines: list[bytes]) -> list[bytes]:
     return [line for line in lines if normal_form(line.partition(b":")[0]) not in _METHOD_OVERRIDES]
 
 
-def identity_lines(identity: Identity, expires_at: int, separator: str) -> bytes:
+def identity_lines(identity: Identity, expires_at: int, separator: str, roles: Iterable[str] = ()) -> bytes:
     """The identity header lines of a session, each ending with CRLF."""
     fields = [
         (name, identity.attributes[attribute])
@@ -176,8 +176,9 @@ def identity_lines(identity: Identity, expires_at: int, separator: str) -> bytes
         if attribute in identity.attributes
     ]
     fields.append(("X-Passproxy-Subject", identity.subject))
-    if identity.groups:
-        fields.append(("X-Passproxy-Groups", separator.join(identity.groups)))
+    for name, values in (("X-Passproxy-Groups", identity.groups), ("X-Passproxy-Roles", tuple(roles))):
+        if values:
+            fields.append((name, separator.join(values)))
     fields.append(("X-Passproxy-Session-Expires", str(expires_at)))
     return b"".join(f"{name}: {value}\r\n".encode() for name, value in fields)
 
@@ -207,7 +208,7 @@ def outgoing(
     that are left without ours. No `identity` means a public path.
     """
     lines = head.lines
-    if not identity and _METHOD_OVERRIDE in head.noted:
+    if not identity and METHOD_OVERRIDE in head.noted:
         lines = without_overrides(lines)
     options = head.noted.get(b"connection")
     if options is not None:

@@ -1,16 +1,17 @@
 """
-Where a request belongs, by its raw path: to PassProxy itself, to what is public, or to what is protected.
+Where a request belongs, by its path: to PassProxy itself, or to one of several sets of patterns.
 
-Patterns are compared with the bytes of the request line and with nothing
-decoded. A path that some reader would take for another one is never public:
-`is_ambiguous` says which those are. Knows no session.
+A path that some reader would take for another one is never public:
+`is_ambiguous` says which those are, readings.py what else they may be. Knows no
+session and no verdict.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
+from typing import NamedTuple, cast
 from urllib.parse import unquote_to_bytes
 
 #: Everything below it is ours, nothing of it is forwarded.
@@ -26,21 +27,40 @@ _SPECIAL = frozenset("./\\;?#%")
 
 
 class Routes:
-    """The public part of a domain: request method -> one compiled expression for all its patterns."""
+    """
+    Several sets of patterns in order, and which of them covers a request first.
 
-    def __init__(self, passthrough: Iterable[tuple[str, tuple[str, ...]]] = ()) -> None:
-        patterns: dict[bytes, list[str]] = {}
-        for pattern, methods in passthrough:
-            for method in methods:
-                patterns.setdefault(method.encode(), []).append(_expression(pattern))
-        self._public: Mapping[bytes, re.Pattern[bytes]] = {
-            method: re.compile("|".join(expressions).encode()) for method, expressions in patterns.items()
-        }
+    An entry is its patterns and its methods, none meaning every method. One expression is compiled
+    for each method, so that the number of entries hardly matters.
+    """
 
-    def is_public(self, method: bytes, path: bytes) -> bool:
-        """Whether the raw path matches a passthrough pattern; says nothing about ambiguity."""
-        public = self._public.get(method)
-        return public is not None and public.fullmatch(path) is not None
+    def __init__(self, entries: Iterable[tuple[Iterable[str], Iterable[str]]] = (), *, is_folded: bool = False) -> None:
+        write = _folded if is_folded else expression
+        written = [("|".join(map(write, patterns)), frozenset(methods)) for patterns, methods in entries]
+        compiled: dict[tuple[int, ...], _Covering] = {}
+
+        def covering(method: str | None) -> _Covering:
+            numbers = tuple(n for n, (_, methods) in enumerate(written) if not methods or method in methods)
+            if numbers not in compiled:
+                # The empty group behind each entry is how a match tells which one it was.
+                source = "|".join(f"(?:{written[n][0]})()" for n in numbers) or "(?!)"
+                compiled[numbers] = _Covering(re.compile(source.encode(), re.DOTALL).fullmatch, numbers)
+            return compiled[numbers]
+
+        named = {method for _, methods in written for method in methods}
+        self._by_method = {method.encode(): covering(method) for method in named}
+        self._others = covering(None)
+
+    def first(self, method: bytes, path: bytes) -> int | None:
+        """The number of the first entry that covers a path as it is; says nothing about ambiguity."""
+        covering = self._by_method.get(method, self._others)
+        match = covering.fullmatch(path)
+        return None if match is None else covering.numbers[cast(int, match.lastindex) - 1]
+
+
+class _Covering(NamedTuple):
+    fullmatch: Callable[[bytes], re.Match[bytes] | None]
+    numbers: tuple[int, ...]
 
 
 def endpoint(path: bytes) -> str | None:
@@ -64,8 +84,15 @@ def is_ambiguous(path: bytes) -> bool:
     return any(ord(c) > 0x7F and _SPECIAL & set(unicodedata.normalize("NFKC", c)) for c in decoded)
 
 
-def _expression(pattern: str) -> str:
+def _folded(pattern: str) -> str:
+    """For paths in lower case, with or without a slash at the end."""
+    return expression(pattern.lower().rstrip("/") or "/") + "/?"
+
+
+def expression(pattern: str) -> str:
     """
+    The regular expression of a path pattern, without groups.
+
     `*` stays within a segment, `**` crosses segments, a trailing `/**` matches the folder itself too.
 
     What stands between two wildcards is found at its first place and not looked

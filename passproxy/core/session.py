@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 from passproxy.core.cookies import SESSION_PARTS_LIMIT, VALUE_LIMIT_BYTES
 from passproxy.core.errors import IdentityTooLarge, TokenInvalid
 from passproxy.core.identity import ALIASES, Authentication, Identity
+from passproxy.core.policy import DOMAIN_BIT
 from passproxy.core.tokens import KeyRing, Purpose
 
 #: Sessions remembered, which saves a signature check; one takes little more than its token and its
@@ -80,7 +81,8 @@ class Known(NamedTuple):
     What each request of a session needs: until when it lasts, its identity headers as bytes, when it is to be renewed.
 
     Most requests need no more, and a hundred thousand of these are remembered: the rest is read
-    again from the token, which its cookie brings anyway (`holding`). `handles` stand one after the other.
+    again from the token, which its cookie brings anyway (`holding`). `handles` stand one after the other,
+    and `granted` says of each rule whether the session meets it, as bits (policy.py).
     """
 
     held: Session | bytes
@@ -88,9 +90,14 @@ class Known(NamedTuple):
     expires_at: int
     lines: bytes
     due_at: float
-    is_permitted: bool
+    granted: int
     handles: str
     read: Callable[[bytes, int], Session]
+
+    @property
+    def is_permitted(self) -> bool:
+        """Whether somebody may use the application at all."""
+        return bool(self.granted & DOMAIN_BIT)
 
     @property
     def session(self) -> Session:
@@ -107,13 +114,13 @@ class SessionRules:
     What a session is subject to, besides its lifetime.
 
     `refresh_seconds` None means that none is ever renewed. Sessions that began before `not_before`
-    are over. `permits` says whether somebody may use the application at all, `lines_limit_bytes` how
-    much its header lines may say: most servers take 8 KiB of a whole head.
+    are over. `grants` says what somebody may do, as bits of one number (policy.py), `lines_limit_bytes`
+    how much the header lines may say: most servers take 8 KiB of a whole head.
     """
 
     refresh_seconds: int | None = None
     not_before: int = 0
-    permits: Callable[[Identity], bool] = lambda identity: True
+    grants: Callable[[Identity], int] = lambda identity: DOMAIN_BIT
     lines_limit_bytes: int = 8 * 1024
 
 
@@ -272,7 +279,7 @@ class Sessions:
             session.expires_at,
             self._render(session),
             due_at,
-            self._rules.permits(session.identity),
+            self._rules.grants(session.identity),
             "".join(session.handles),
             self._reader,
         )

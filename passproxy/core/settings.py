@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from passproxy.core.formats import (
+    AttributeValues,
     Bytes,
     CookieName,
+    GroupList,
     HostName,
     Instant,
     Issuer,
@@ -28,7 +30,10 @@ from passproxy.core.formats import (
     PathPattern,
     Pattern,
     ProviderUrl,
+    PublicPattern,
     RevocationStore,
+    RoleName,
+    RuleName,
     Seconds,
     Secret,
     Skew,
@@ -36,11 +41,16 @@ from passproxy.core.formats import (
     Text,
     TextList,
     UpstreamUrl,
+    is_everything,
 )
 
 #: Below a minute a session ends while its page still loads; above a month nobody
 #: remembers having logged in (and a stolen cookie lives as long).
 SESSION_LIFETIME_BOUNDS_SECONDS = (60, 31 * 86400)
+
+#: Access rules of one domain. The longest lists that people write by hand have some fifty;
+#: finding the first of so many that matches takes a few microseconds.
+RULES_LIMIT = 500
 
 
 class Section(BaseModel):
@@ -193,7 +203,7 @@ class HeaderSettings(Section):
 
 
 class PassthroughPath(Section):
-    path: PathPattern
+    path: PublicPattern
     methods: Annotated[tuple[Method, ...], Listed, Field(min_length=1)] = ("GET", "HEAD")
 
 
@@ -207,10 +217,84 @@ class PassthroughSettings(Section):
     paths: Annotated[tuple[Annotated[PassthroughPath, BeforeValidator(_path_entry)], ...], Listed] = ()
 
 
-class AccessSettings(Section):
-    """Who may use the application, beyond having a session."""
+Action = Literal["allow", "authenticate", "deny"]
 
+AttributeName = Literal[
+    "user",
+    "login",
+    "account",
+    "upn",
+    "email",
+    "name",
+    "given_name",
+    "surname",
+    "dn",
+    "company",
+    "department",
+    "phone",
+]
+
+
+class AccessRule(Section):
+    """Who may do what below some paths; the first rule that covers a request decides."""
+
+    name: RuleName
+    path: PathPattern | None = None
+    paths: Annotated[tuple[PathPattern, ...], Listed] = ()
+    methods: Annotated[tuple[Method, ...], Listed, Field(min_length=1)] | None = None
+    action: Action = "authenticate"
+    require_any_group: GroupList | None = None
+    require_all_groups: GroupList | None = None
+    require_any_role: GroupList | None = None
+    require_attribute: dict[AttributeName, AttributeValues] = Field(default_factory=dict)
+    networks: Annotated[tuple[Network, ...], Listed, Field(alias="from")] = ()
+    report_only: bool = False
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        return self.paths if self.path is None else (self.path,)
+
+    @model_validator(mode="after")
+    def _has_paths(self) -> AccessRule:
+        if (self.path is None) == (not self.paths):
+            raise ValueError("needs exactly one of path and paths")
+        return self
+
+    @model_validator(mode="after")
+    def _requires_only_of_somebody(self) -> AccessRule:
+        required = (self.require_any_group, self.require_all_groups, self.require_any_role, self.require_attribute)
+        if self.action != "authenticate" and any(required):
+            raise ValueError(f"action {self.action} asks nobody who they are, so nothing can be required of them")
+        if self.action == "allow" and not self.networks and any(map(is_everything, self.patterns)):
+            raise ValueError("this would open the whole application; access.default is the key for that")
+        return self
+
+
+class AccessSettings(Section):
+    """Who may use the application, and what of it."""
+
+    default: Action = "authenticate"
     require_any_group: TextList = ()
+    roles: dict[RoleName, GroupList] = Field(default_factory=dict)
+    rules: Annotated[tuple[Annotated[AccessRule, Field(title="Rule")], ...], Listed, Field(max_length=RULES_LIMIT)] = ()
+
+    @model_validator(mode="after")
+    def _names_are_known_once(self) -> AccessSettings:
+        names: set[str] = set()
+        for rule in self.rules:
+            if rule.name in names:
+                raise ValueError(f"two rules are named {rule.name}")
+            names.add(rule.name)
+            unknown = set(rule.require_any_role or ()) - self.roles.keys()
+            if unknown:
+                raise ValueError(f"the rule {rule.name} requires a role that access.roles does not have")
+        return self
+
+    @model_validator(mode="after")
+    def _a_group_for_all_leaves_nothing_public(self) -> AccessSettings:
+        if self.default == "allow" and self.require_any_group:
+            raise ValueError("default allow and require_any_group contradict each other: name the groups in rules")
+        return self
 
 
 class RevocationSettings(Section):

@@ -111,6 +111,13 @@ class Renewals:
 
     async def outcome(self, session: Session, cookie: bytes | None, now: float) -> Outcome:
         """What becomes of a session that is due, with the cookie that came along for it."""
+        outcome = await self._outcome(session, cookie, now)
+        if isinstance(outcome, Renewed):
+            # Whoever asked may have served another configuration, under which the same person may do something else.
+            return replace(outcome, session=self._sessions.known(outcome.session.session))
+        return outcome
+
+    async def _outcome(self, session: Session, cookie: bytes | None, now: float) -> Outcome:
         value = kept.disclosed(self._ring, session.id, cookie)
         if not value:
             return Ended("what renews the session did not come along")

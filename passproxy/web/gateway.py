@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
-from passproxy.core.decision import Decider, Decision, Forward, Refuse, Renew, Rescue, Serve, StartLogin
+from passproxy.core.decision import Decider, Decision, Forward, Refuse, Renew, Report, Rescue, Serve, StartLogin
 from passproxy.core.errors import (
     EndpointUnknown,
     LoginError,
@@ -24,6 +24,7 @@ from passproxy.core.errors import (
     PassProxyError,
     RequestMalformed,
     RequestRefused,
+    RuleRefused,
     UpstreamError,
     UpstreamUnreachable,
 )
@@ -80,7 +81,7 @@ class Gateway:
         """Perform what was decided about a request."""
         try:
             now = self._parts.clock()
-            self._perform(self._parts.decider.decide(head, now), head, client, now)
+            self._perform(self._parts.decider.decide(head, now, client.peer), head, client, now)
         except Exception as error:
             # Whatever it was, it is not a permission.
             self._unexpected(error, head, client)
@@ -89,6 +90,8 @@ class Gateway:
         self, decision: Decision, head: RequestHead, client: ClientConnection, now: float, fields: Iterable[Field] = ()
     ) -> None:
         """`fields` are those of a session that was renewed, for whatever answer there will be."""
+        if not isinstance(decision, (Renew, Serve)) and decision.report is not None:
+            self._report(decision.report, head, client)
         match decision:
             case Forward():
                 self._forward(head, client, decision, fields)
@@ -122,12 +125,13 @@ class Gateway:
                 self.handle(head, client)
                 return
             if isinstance(outcome, Ended):
-                self._perform(parts.decider.without(head, decision, outcome.reason), head, client, now)
+                self._perform(parts.decider.without(head, client.peer, decision, outcome.reason), head, client, now)
                 return
             if isinstance(outcome, Renewed):
                 session = outcome.session
                 fields = parts.endpoints.cookies.set(session.session, outcome.token, outcome.kept, crumbs, now)
-            self._perform(parts.decider.forward(session, crumbs, decision.upgrade), head, client, now, fields)
+            forward = parts.decider.forward(head, client.peer, session, crumbs, decision.upgrade)
+            self._perform(forward, head, client, now, fields)
         except Exception as error:
             self._unexpected(error, head, client)
 
@@ -259,6 +263,20 @@ class Gateway:
         if reason is not None:
             log.event("info", "session.rejected", client=self._address(head, client), reason=reason)
 
+    def _report(self, report: Report, head: RequestHead, client: ClientConnection) -> None:
+        """What a rule that only reports says; loud only where it would change something."""
+        log.event(
+            "info" if report.verdict != report.instead else "debug",
+            "access.report_only",
+            rule=report.rule,
+            verdict=report.verdict,
+            instead=report.instead,
+            client=self._address(head, client),
+            method=log.shown(head.method),
+            path=log.shown(head.path),
+            detail=report.detail,
+        )
+
     # Refusals.
 
     def refuse(self, error: PassProxyError, head: RequestHead | None, client: ClientConnection) -> None:
@@ -288,6 +306,7 @@ class Gateway:
             method=None if head is None else log.shown(head.method),
             path=None if head is None else log.shown(head.path),
             detail=error.detail or None,
+            rule=error.rule if isinstance(error, RuleRefused) else None,
             session=None if rejected is None else f"rejected: {rejected}",
         )
         html = head is None or b"text/html" in (head.value(b"accept") or b"").lower()

@@ -26,6 +26,7 @@ from passproxy.core.errors import (
     MethodRefused,
     Overloaded,
     PassProxyError,
+    RuleRefused,
     UpgradeVersion,
 )
 from passproxy.core.http1 import METHODS
@@ -161,11 +162,13 @@ class Pages:
         `more` are further members of the problem, such as `login_url`.
         """
         face: dict[str, Any] = {"title": error.title, "code": error.code, "hint": error.hint, "request_id": request_id}
+        rule = error.rule if isinstance(error, RuleRefused) else None
         if html:
             response = self.page(
-                "error.html", status=error.status, sentence=error.sentence, retry_url=retry_url, **face
+                "error.html", status=error.status, sentence=error.sentence, retry_url=retry_url, rule=rule, **face
             )
         else:
+            more = more if rule is None else {**more, "rule": rule}
             problem = {"type": "about:blank", "status": error.status, "detail": error.sentence, **face, **more}
             response = as_json(problem, status=error.status, content_type="application/problem+json")
         return response.with_fields(_fields_of(error))

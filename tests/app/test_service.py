@@ -51,6 +51,18 @@ async def test_a_session_goes_on_and_follows_new_rules(upstream, tmp_path):
         assert await status(passproxy, "/", cookie) == 200
 
 
+async def test_a_session_that_is_remembered_meets_rules_by_their_new_numbers(upstream, tmp_path):
+    ops = {"name": "ops", "path": "/x", "require_any_group": ["ops"]}
+    board = {"name": "board", "path": "/y", "require_any_group": ["board"]}
+    async with protecting(upstream.url, tmp_path, access={"rules": [ops, board]}) as passproxy:
+        cookie = passproxy.cookie(groups=("ops",))
+        assert [await status(passproxy, path, cookie) for path in ("/x", "/y")] == [200, 403]
+        passproxy.reload(access={"rules": [board, ops]})
+        assert [await status(passproxy, path, cookie) for path in ("/x", "/y")] == [200, 403]
+        passproxy.reload(access={"default": "deny", "rules": [{**ops, "path": "/y"}]})
+        assert [await status(passproxy, path, cookie) for path in ("/x", "/y")] == [403, 200]
+
+
 @pytest.mark.parametrize(
     ("sections", "complaint"),
     [

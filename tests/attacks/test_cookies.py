@@ -8,7 +8,7 @@ from passproxy.core.cookies import LOGIN_COOKIES_LIMIT_BYTES, cookie_names
 from passproxy.core.decision import Decider, Forward, Site
 from passproxy.core.errors import LoginError
 from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogins
-from passproxy.core.routing import Routes
+from passproxy.core.policy import Policy
 from passproxy.core.session import Session, Sessions
 from passproxy.core.urls import Origin
 from tests.core.given import ALICE, NAMES, NOW, ORIGIN, RING, Jar, request
@@ -16,7 +16,7 @@ from tests.core.given import ALICE, NAMES, NOW, ORIGIN, RING, Jar, request
 OWN = NAMES.session.encode()
 SESSIONS = Sessions(RING, 3600, lambda session: b"")
 GOOD = SESSIONS.seal(Session("id", ALICE, NOW, NOW + 3600)).encode()
-DECIDER = Decider(Site(ORIGIN, NAMES, Routes(), SESSIONS))
+DECIDER = Decider(Site(ORIGIN, NAMES, Policy(), SESSIONS))
 PENDING = PendingLogins(RING, NAMES)
 
 

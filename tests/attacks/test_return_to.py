@@ -9,14 +9,15 @@ import pytest
 from passproxy.core.decision import Decider, Refuse, Site, StartLogin
 from passproxy.core.errors import LoginError, LoginRequired, RequestMalformed
 from passproxy.core.pending import PendingLogins
-from passproxy.core.routing import Routes, endpoint
+from passproxy.core.policy import Policy
+from passproxy.core.routing import endpoint
 from passproxy.core.session import Sessions
 from passproxy.core.urls import RETURN_TO_LIMIT_BYTES, fields, return_to
 from tests.core.given import NAMES, NOW, ORIGIN, RING, lines_of, request
 from tests.core.test_urls import assert_stays_here, browser_origin, without_dots
 
 HOSTILE = lines_of("return_to_hostile.txt")
-DECIDER = Decider(Site(ORIGIN, NAMES, Routes(), Sessions(RING, 3600, lambda session: b"")))
+DECIDER = Decider(Site(ORIGIN, NAMES, Policy(), Sessions(RING, 3600, lambda session: b"")))
 PENDING = PendingLogins(RING, NAMES)
 HTML = b"Accept: text/html"
 

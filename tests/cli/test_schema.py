@@ -93,6 +93,8 @@ def test_what_we_show_people_is_accepted(text: str) -> None:
         "trusted_proxies: 10.0.0.0/8, ::1\n",
         "passthrough: {paths: [/x, {path: /y/**}, {path: /z, methods: [POST]}]}\n",
         "identity: {attributes: {email: [mail]}, groups: {include: ['^a']}}\n",
+        "access: {rules: [{name: a, path: /a/**, from: [10.0.0.0/8], require_attribute: {email: ['*@a.example']}}]}\n",
+        "access: {default: deny, roles: {boss: board}, rules: [{name: a, paths: [/a, /b], require_any_role: [boss]}]}\n",
         "log: {level: debug}\n",
         "state_dir: 7\n",
     ],

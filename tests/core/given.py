@@ -11,6 +11,7 @@ from passproxy.core.headers import request_names
 from passproxy.core.http1 import NameTable, RequestHead, request_head
 from passproxy.core.identity import Authentication, Identity
 from passproxy.core.pending import PendingLogin, PendingLogins, Remembered
+from passproxy.core.policy import Policy, Rule
 from passproxy.core.tokens import Key, KeyRing
 from passproxy.core.urls import Origin
 
@@ -52,6 +53,11 @@ def request(*lines: bytes, start: bytes = b"GET / HTTP/1.1", host: bytes | None 
     """A parsed request, with the Host that the origin has unless another is given."""
     hosts = () if host is None else (b"Host: " + host,)
     return request_head(b"".join(line + b"\r\n" for line in (start, *hosts, *lines)), REQUEST_NAMES)
+
+
+def public(*entries: tuple[str, tuple[str, ...]]) -> Policy:
+    """A policy under which some paths are public for some methods, and all else needs a session."""
+    return Policy([Rule(f"public {n}", (path,), methods, "allow") for n, (path, methods) in enumerate(entries)])
 
 
 class Jar(dict[bytes, bytes]):

@@ -84,7 +84,7 @@ def test_mistakes_in_lists_and_maps_have_their_place():
     text = GOOD + "passthrough:\n  paths:\n    - /ok\n    - path: bad\n    - /ok\n    - {path: /x, metods: [GET]}\nidentity:\n  attributes:\n    mail: [x]\n"  # fmt: skip
     found = problems(text)
     assert "app.yaml:11: passthrough.paths[1].path: a path pattern starts with /" in found
-    assert "app.yaml:13: passthrough.paths[3].metods: unknown key" in found
+    assert "app.yaml:13: passthrough.paths[3].metods: unknown key; did you mean methods?" in found
     assert any(line.startswith("app.yaml:16: identity.attributes.mail") for line in found)
 
 

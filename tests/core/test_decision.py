@@ -17,14 +17,13 @@ from passproxy.core.errors import (
     TargetAmbiguous,
     UpgradeRefused,
 )
-from passproxy.core.routing import Routes
 from passproxy.core.session import Session, Sessions
 from passproxy.core.urls import Origin
-from tests.core.given import ALICE, NAMES, NOW, ORIGIN, RING, examples, lines_of, request
+from tests.core.given import ALICE, NAMES, NOW, ORIGIN, RING, examples, lines_of, public, request
 
 SESSIONS = Sessions(RING, 3600, lambda session: b"X-Passproxy-User: alice\r\n")
-ROUTES = Routes([("/health", ("GET", "HEAD")), ("/public/**", ("GET", "HEAD")), ("/hook", ("POST",))])
-SITE = Site(ORIGIN, NAMES, ROUTES, SESSIONS)
+POLICY = public(("/health", ("GET", "HEAD")), ("/public/**", ("GET", "HEAD")), ("/hook", ("POST",)))
+SITE = Site(ORIGIN, NAMES, POLICY, SESSIONS)
 DECIDER = Decider(SITE)
 
 GOOD = SESSIONS.seal(Session("id", ALICE, NOW, NOW + 3600)).encode()

@@ -310,7 +310,7 @@ def test_lf_22_whether_somebody_may_use_the_application_is_judged_when_the_token
     store = sessions()
     token = store.seal(store.begin(ALICE, SAID_OF_ALICE, NOW)).encode()
     assert store.open(token, NOW).is_permitted
-    stricter = Sessions(RING, LIFETIME, Rendered(), SessionRules(permits=lambda identity: "board" in identity.groups))
+    stricter = Sessions(RING, LIFETIME, Rendered(), SessionRules(grants=lambda identity: "board" in identity.groups))
     assert not stricter.open(token, NOW).is_permitted
 
 

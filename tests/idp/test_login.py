@@ -233,7 +233,7 @@ async def test_what_the_adapter_kept_is_enclosed_beside_the_session(visitor, des
 
 
 async def test_somebody_in_none_of_the_required_groups_gets_no_session(desk):
-    rules = SessionRules(permits=lambda identity: "staff" in identity.groups)
+    rules = SessionRules(grants=lambda identity: "staff" in identity.groups)
     sessions = Sessions(RING, 3600, lambda session: b"", rules)
     visitor = Visitor(Logins(desk, PendingLogins(RING, NAMES), sessions, AttributeRules()))
     started = await visitor.start()

@@ -19,15 +19,17 @@ from tests.core.given import NOW, RING
 from tests.idp.desk import Desk, said
 
 DUE = NOW + 300
+REFRESHING = SessionRules(refresh_seconds=300)
 
 
 class Stand:
     """One instance, with the provider that all instances share."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.sessions = Sessions(RING, 36000, lambda session: b"", SessionRules(refresh_seconds=300))
+    def __init__(self, desk: Desk, rules: SessionRules = REFRESHING, before: Stand | None = None) -> None:
+        self.sessions = Sessions(RING, 36000, lambda session: b"", rules)
         self.tasks: list[asyncio.Future[None]] = []
-        self.renewals = Renewals(desk, self.sessions, RING, AttributeRules(), self._spawn)
+        renewals = None if before is None else before.renewals
+        self.renewals = Renewals(desk, self.sessions, RING, AttributeRules(), self._spawn, renewals)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self.tasks.append(asyncio.ensure_future(work))
@@ -64,6 +66,18 @@ async def test_a_renewed_session_says_what_the_provider_says_now(stand, desk):
     assert (renewed.session.id, renewed.session.checked_at, renewed.due_at) == (session.id, DUE, DUE + 300)
     assert disclosed(RING, session.id, outcome.kept.encode()) == b"r1"
     assert outcome.session.session == renewed.session
+
+
+async def test_an_answer_to_an_earlier_configuration_is_judged_by_the_rules_of_this_one(desk):
+    before = Stand(desk, SessionRules(300, grants=lambda identity: 0b1111))
+    after = Stand(desk, SessionRules(300, grants=lambda identity: 0b0001), before)
+    session, cookie = before.session()
+    desk.renewals = [said(b"r1", groups=("staff",), at=NOW)]
+    first = await before.ask(session, cookie)
+    again = await after.ask(session, cookie)
+    assert isinstance(first, Renewed)
+    assert isinstance(again, Renewed)
+    assert (first.token, first.session.granted, again.session.granted) == (again.token, 0b1111, 0b0001)
 
 
 async def test_fifty_requests_at_once_are_one_question_with_one_answer(stand, desk):

@@ -1,0 +1,75 @@
+"""
+The access part of a configuration, as what the decisions work with.
+
+One place for all who decide or explain: the server, and `passproxy policy`. The settings may be those
+of settings.py, or the plain ones that a server is given (plain.py).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from passproxy.core.identity import AttributeRules, extended_aliases
+from passproxy.core.policy import Policy, Rule
+
+if TYPE_CHECKING:
+    from passproxy.core.settings import AccessRule, Settings
+
+
+def policy_of(settings: Settings) -> Policy:
+    """The policy of one domain: public paths first, then the rules in their order."""
+    access = settings.access
+    public = [
+        Rule(f"passthrough.paths[{number}]", (entry.path,), entry.methods, "allow")
+        for number, entry in enumerate(settings.passthrough.paths)
+    ]
+    return Policy(
+        [*public, *map(_rule, access.rules)],
+        access.default,
+        roles=access.roles,
+        require_any_group=access.require_any_group,
+    )
+
+
+def attribute_rules_of(settings: Settings) -> AttributeRules:
+    """How the provider's attributes become ours. Of the groups, only those that something uses are kept."""
+    identity = settings.identity
+    return AttributeRules(
+        aliases=extended_aliases({str(name): names for name, names in identity.attributes.items()}),
+        group_include=tuple(re.compile(pattern) for pattern in identity.groups.include),
+        group_strip_prefix=identity.groups.strip_prefix,
+        list_separator=settings.headers.list_separator,
+        named_groups=frozenset(_named_groups(settings)),
+    )
+
+
+def _named_groups(settings: Settings) -> Iterable[str]:
+    access = settings.access
+    yield from access.require_any_group
+    for groups in access.roles.values():
+        yield from groups
+    for rule in access.rules:
+        yield from rule.require_any_group or ()
+        yield from rule.require_all_groups or ()
+
+
+def _rule(rule: AccessRule) -> Rule:
+    return Rule(
+        rule.name,
+        rule.paths if rule.path is None else (rule.path,),
+        _with_head(rule.methods or ()),
+        rule.action,
+        frozenset(rule.require_any_group or ()),
+        frozenset(rule.require_all_groups or ()),
+        frozenset(rule.require_any_role or ()),
+        {str(name): values for name, values in rule.require_attribute.items()},
+        rule.networks,
+        rule.report_only,
+    )
+
+
+def _with_head(methods: tuple[str, ...]) -> tuple[str, ...]:
+    """A rule about GET is one about HEAD, which asks for the same without its content."""
+    return (*methods, "HEAD") if "GET" in methods and "HEAD" not in methods else methods
