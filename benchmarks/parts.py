@@ -113,7 +113,9 @@ async def _steps(gateway: Any, cookie: str) -> None:
     told("of it, cookies taken apart", lambda: parts.decider._site.names.crumbs(cookies))
     told(
         "`outgoing`",
-        lambda: outgoing(head, host=host, cookies=decision.cookies, identity=identity, forwarded=b"X: y\r\n"),
+        lambda: outgoing(
+            head, host=host, cookies=decision.cookies, identity=identity, forwarded=b"X: y\r\n", request_id=b"1" * 20
+        ),
     )
     told("`answer_head`", lambda: http1.answer_head(ANSWER[:end], parts.pool.names, b"GET"))
     told("**whole exchange**", exchange)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from passproxy.core.formats import (
+    AuditTarget,
     Bytes,
     CookieName,
     HostName,
@@ -227,6 +228,14 @@ class SupportSettings(Section):
 class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    access: bool = False
+    audit: Annotated[AuditTarget | None, Off] = None
+
+
+class AdminSettings(Section):
+    """Where metrics and health are told, apart from what visitors reach."""
+
+    listen: ListenAddress | None = None
 
 
 class Settings(Section):
@@ -249,5 +258,6 @@ class Settings(Section):
     access: AccessSettings = AccessSettings()
     revocation: RevocationSettings = RevocationSettings()
     support: SupportSettings = SupportSettings()
+    admin: AdminSettings = AdminSettings()
     log: LogSettings = LogSettings()
     state_dir: Text | None = None

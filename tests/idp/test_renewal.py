@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from passproxy.core.counts import Counts
 from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused
 from passproxy.core.identity import AttributeRules, identity_from
 from passproxy.core.kept import disclosed, enclosed
@@ -27,7 +28,7 @@ class Stand:
     def __init__(self, desk: Desk) -> None:
         self.sessions = Sessions(RING, 36000, lambda session: b"", SessionRules(refresh_seconds=300))
         self.tasks: list[asyncio.Future[None]] = []
-        self.renewals = Renewals(desk, self.sessions, RING, AttributeRules(), self._spawn)
+        self.renewals = Renewals(desk, self.sessions, RING, AttributeRules(), Counts(), self._spawn)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self.tasks.append(asyncio.ensure_future(work))

@@ -1,0 +1,131 @@
+"""
+docs/observability.md tells all that can be observed, and nothing else; what etc/ asks for exists.
+
+The metrics are those that a running instance gives; events are read from the source.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from passproxy.web import gateway
+from tests.fakes.admin import ADMIN, Admin
+from tests.fakes.gateway import demo_idp, protecting, saml_at
+from tests.fakes.upstream import Upstream
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENT = (ROOT / "docs" / "observability.md").read_text("utf-8")
+DASHBOARD = ROOT / "etc" / "grafana" / "passproxy.json"
+RULES = ROOT / "etc" / "prometheus" / "passproxy.rules.yml"
+
+#: What a metric is called in a query: also the parts of a histogram.
+_METRIC = re.compile(r"\b(?:passproxy|process)_[a-z_]+\b")
+
+#: An event: words with a dot between them.
+_EVENT = re.compile(r"[a-z]+(?:_[a-z]+)*\.[a-z]+(?:_[a-z]+)*\Z")
+
+#: Methods of loggers, the level of each, and where in the arguments the name of the event is.
+_LOGGERS = {"debug": 0, "info": 0, "warning": 0, "error": 0, "failure": 0, "counted": 0, "event": 1, "log": 1}
+
+
+def rows(heading: str) -> dict[str, list[str]]:
+    """The table below a heading of the document: the first cell without its quotes -> the other cells."""
+    section = DOCUMENT.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    found: dict[str, list[str]] = {}
+    for line in section.splitlines():
+        if line.startswith("| `"):
+            first, *others = (cell.strip() for cell in line.strip("|").split("|"))
+            assert first.strip("`") not in found, f"{first} is there twice"
+            found[first.strip("`")] = others
+    assert found, heading
+    return found
+
+
+def events() -> Iterator[tuple[str, str]]:
+    """Every event that the source can log, and its level ("" where it depends)."""
+    for path in sorted((ROOT / "passproxy").rglob("*.py")):
+        if "demo" not in path.parts:
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Call):
+                    yield from _logged(node)
+    yield from ((name, level) for _, level, name in gateway._EVENTS)
+
+
+def _logged(call: ast.Call) -> Iterator[tuple[str, str]]:
+    method = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    place = 0 if _is_audit(call) else _LOGGERS.get(method)
+    if place is None or len(call.args) <= place:
+        return
+    name = call.args[place]
+    if isinstance(name, ast.Constant) and isinstance(name.value, str):
+        event = name.value.partition(" ")[0]
+        if _EVENT.match(event):
+            yield event, _level(call, method)
+
+
+def _is_audit(call: ast.Call) -> bool:
+    return isinstance(call.func, ast.Attribute) and getattr(call.func.value, "id", "") == "audit"
+
+
+def _level(call: ast.Call, method: str) -> str:
+    if _is_audit(call):
+        return "info"
+    if method in ("event", "log"):
+        level = call.args[0]
+        return str(level.value) if isinstance(level, ast.Constant) else ""
+    return {"failure": "error", "counted": "warning"}.get(method, method)
+
+
+EVENTS = sorted(set(events()))
+
+
+async def exported(upstream: Upstream, tmp_path: Path, log: Any) -> list[Any]:
+    async with demo_idp() as idp, protecting(upstream.url, tmp_path, **ADMIN, **saml_at(idp)):
+        return list(text_string_to_metric_families(await Admin(log).text()))
+
+
+def _full_name(family: Any) -> str:
+    return f"{family.name}_total" if family.type == "counter" else str(family.name)
+
+
+async def test_the_document_has_every_metric_and_no_other(upstream, tmp_path, log):
+    found = {_full_name(family): family for family in await exported(upstream, tmp_path, log)}
+    told = rows("Metrics")
+    assert sorted(told) == sorted(found)
+    for name, (kind, labels, meaning) in told.items():
+        assert kind == found[name].type, name
+        given = {label for sample in found[name].samples for label in sample.labels} - {"le"}
+        assert given <= set(re.findall(r"`([a-z]+)`", labels)), name
+        assert meaning, name
+
+
+async def test_the_document_has_the_labels_that_are_told_from_the_start(upstream, tmp_path, log):
+    for family in await exported(upstream, tmp_path, log):
+        labels = rows("Metrics")[_full_name(family)][1]
+        for sample in family.samples:
+            for label, value in sample.labels.items():
+                if label not in ("le", "version", "python") and not value.startswith("PP-"):
+                    assert value in labels, (sample.name, value)
+
+
+def test_the_document_has_every_event_and_no_other():
+    assert sorted({*rows("Log"), *rows("Audit")}) == sorted({name for name, _ in EVENTS})
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=" ".join)
+def test_an_event_has_its_level_its_fields_and_its_remedy(event):
+    name, level = event
+    if name.startswith("audit."):
+        fields, meaning = rows("Audit")[name]
+    else:
+        levels, fields, meaning, _ = rows("Log")[name]
+        assert level in levels.split(", ") or not level, name
+    assert meaning
+    assert fields
