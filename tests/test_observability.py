@@ -7,12 +7,14 @@ The metrics are those that a running instance gives; events are read from the so
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from passproxy.web import gateway
@@ -129,3 +131,99 @@ def test_an_event_has_its_level_its_fields_and_its_remedy(event):
         assert level in levels.split(", ") or not level, name
     assert meaning
     assert fields
+
+
+# --- etc/
+
+
+def rules() -> list[dict[str, Any]]:
+    data = yaml.safe_load(RULES.read_text("utf-8"))
+    return [rule for group in data["groups"] for rule in group["rules"]]
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """Every question that is asked of Prometheus, and who asks."""
+    for rule in rules():
+        yield rule["alert"], rule["expr"]
+    dashboard = json.loads(DASHBOARD.read_text("utf-8"))
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            yield f"{panel['title']} {target['refId']}", target["expr"]
+    for variable in dashboard["templating"]["list"]:
+        yield variable["name"], variable.get("definition", "")
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, set[str]]:
+    """Names as they are written in queries -> labels; those of the document, which the tests above hold to the truth."""
+    found: dict[str, set[str]] = {}
+    for name, (kind, labels, _) in rows("Metrics").items():
+        given = set(re.findall(r"`([a-z]+)`", labels)) | {"instance", "job"}
+        parts = ("_bucket", "_sum", "_count") if kind == "histogram" else ("",)
+        found |= {name + part: given | ({"le"} if part == "_bucket" else set()) for part in parts}
+    return found
+
+
+@pytest.mark.parametrize(("who", "expression"), list(queries()), ids=[who for who, _ in queries()])
+def test_what_is_asked_for_exists(who, expression, known):
+    names = _METRIC.findall(expression)
+    assert names or "up{" in expression or who == "datasource", expression
+    assert set(names) <= known.keys()
+    for name, selector in re.findall(r"\b((?:passproxy|process)_[a-z_]+)\{([^}]*)\}", expression):
+        assert set(re.findall(r"([a-z]+)[=!]", selector)) <= known[name], expression
+    grouped = {label for text in re.findall(r"\bby \(([^)]*)\)", expression) for label in text.split(", ")}
+    assert grouped <= set().union(*(known[name] for name in names), {"instance", "job"})
+    # Values of labels: an alternative that never comes would alert nobody.
+    for label, values in re.findall(r'(result|reason|outcome|code|source|status)[!=]~?"([^"]*)"', expression):
+        told = " ".join(cells[1] for cells in rows("Metrics").values() if f"`{label}`" in cells[1])
+        assert all(re.search(rf"\b{value}\b", told) for value in values.split("|")), expression
+
+
+def test_brackets_of_every_expression_are_balanced():
+    for _, expression in queries():
+        for opening, closing in ("()", "{}", "[]"):
+            assert expression.count(opening) == expression.count(closing), expression
+
+
+def test_an_alert_says_what_happened_and_what_to_do():
+    names = [rule["alert"] for rule in rules()]
+    assert len(set(names)) == len(names)
+    for rule in rules():
+        assert rule.keys() == {"alert", "expr", "for", "labels", "annotations"}
+        assert rule["labels"]["severity"] in ("page", "warning")
+        assert rule["annotations"].keys() == {"summary", "description"}
+        assert "$labels.instance" in rule["annotations"]["summary"]
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        "passproxy_idp_certificate_expires_timestamp_seconds",
+        "passproxy_idp_description_age_seconds",
+        "passproxy_idp_known",
+        "passproxy_logins_total",
+        "passproxy_upstream_errors_total",
+        "passproxy_ready",
+        "passproxy_log_lines_dropped_total",
+    ],
+)
+def test_there_is_an_alert_for_what_somebody_must_know(metric):
+    assert [rule for rule in rules() if metric in rule["expr"]]
+
+
+def test_panels_do_not_overlap_and_have_a_title_and_a_meaning():
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    taken: set[tuple[int, int]] = set()
+    for panel in panels:
+        place = panel["gridPos"]
+        cells = {
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        }
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+        assert panel["title"]
+        assert panel["description"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
