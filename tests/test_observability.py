@@ -65,11 +65,12 @@ def _logged(call: ast.Call) -> Iterator[tuple[str, str]]:
     place = 0 if _is_audit(call) else _LOGGERS.get(method)
     if place is None or len(call.args) <= place:
         return
-    name = call.args[place]
-    if isinstance(name, ast.Constant) and isinstance(name.value, str):
-        event = name.value.partition(" ")[0]
-        if _EVENT.match(event):
-            yield event, _level(call, method)
+    first = call.args[place]
+    for name in (first.body, first.orelse) if isinstance(first, ast.IfExp) else (first,):
+        if isinstance(name, ast.Constant) and isinstance(name.value, str):
+            event = name.value.partition(" ")[0]
+            if _EVENT.match(event):
+                yield event, _level(call, method)
 
 
 def _is_audit(call: ast.Call) -> bool:

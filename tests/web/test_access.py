@@ -201,3 +201,12 @@ async def test_a_line_that_cannot_be_written_costs_no_exchange(passproxy, log, m
     assert [answer.status for answer in answers] == [200, 200]
     assert len(log.named("access.failed")) == 2
     assert not log.tells("request.failed")
+
+
+async def test_a_reload_turns_it_on_and_off_for_new_connections(upstream, tmp_path, log):
+    async with protecting(upstream.url, tmp_path) as passproxy:
+        for access in (False, True, False):
+            passproxy.reload(log={"access": access})
+            async with Raw(passproxy.address) as raw:
+                await raw.ask(get(f"/{access}", cookie=passproxy.cookie()))
+    assert [line["path"] for line in log.named("http.access")] == ["/True"]

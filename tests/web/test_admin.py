@@ -90,6 +90,20 @@ async def test_while_it_stops_it_is_not_ready(upstream, tmp_path, log):
         assert (await busy.answer()).status == 200
 
 
+async def test_after_a_reload_it_tells_of_what_is_in_force_now_and_goes_on_counting(upstream, tmp_path, log):
+    async with protecting(upstream.url, tmp_path, **ADMIN) as passproxy, demo_idp() as idp:
+        admin = Admin(log)
+        async with Raw(passproxy.address) as raw:
+            await raw.ask(get("/", cookie=passproxy.cookie()))
+        assert (await admin.get("/ready")).status == 503
+        passproxy.reload(**oidc_at(idp))
+        await becomes_ready(admin)
+        assert await admin.value("passproxy_requests_total", outcome="forwarded") == 1
+        with pytest.raises(ConfigError, match=r"admin\.listen"):
+            passproxy.reload(admin={"listen": "127.0.0.1:1"})
+        assert (await admin.get("/ready")).status == 200
+
+
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/Metrics", "/.passproxy/health", "/%6detrics", "/../metrics"])
 async def test_it_has_nothing_else(admin, path):
     assert (await admin.get(path)).status == 404

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from passproxy import keyfile
 from passproxy.core.errors import ConfigError
 from passproxy.web import audit, log
 from passproxy.web.log import JsonFormatter, TextFormatter
@@ -108,3 +110,36 @@ async def test_what_is_only_not_signed_in_is_no_refusal(passproxy: PassProxy, fi
     await eventually(lambda: bool(written(file)), "the answer that was refused")
     assert {line["code"] for line in written(file)} == {"PP-IDP-UNAVAILABLE", "PP-LOGIN-UNKNOWN"}
     assert NO_IDP["oidc"]["client_secret"] not in file.read_text("utf-8")
+
+
+async def test_a_file_that_was_moved_away_is_made_again_by_a_reload(file, tmp_path):
+    audit.event("audit.login", number=1)
+    await eventually(lambda: len(written(file)) == 1, "the line")
+    moved = file.rename(tmp_path / "audit.1.jsonl")
+    audit.event("audit.login", number=2)
+    await eventually(lambda: len(written(moved)) == 2, "it goes on where it was")
+    writers = logging.getLogger("passproxy.audit").handlers[:]
+    audit.set_up(f"file:{file}")
+    audit.event("audit.login", number=3)
+    await eventually(lambda: len(written(file)) == 1, "the line")
+    assert [line["number"] for line in (*written(moved), *written(file))] == [1, 2, 3]
+    assert logging.getLogger("passproxy.audit").handlers == writers, "no second thread"
+
+
+async def test_keys_are_recorded_when_a_reload_changes_them(upstream, tmp_path, file):
+    async with protecting(upstream.url, tmp_path) as passproxy:
+        passproxy.reload(log={"level": "error"})
+        rotation = keyfile.rotate(tmp_path / "keys.json", now=time.time(), delay_seconds=60, lifetime_seconds=3600)
+        passproxy.reload(log={"level": "error"})
+    await eventually(lambda: len(written(file)) == 2, "both lists")
+    before, after = (str(line["verifying"]).split() for line in written(file))
+    assert rotation.added is not None
+    assert set(after) == {*before, rotation.added.kid}
+
+
+def test_whether_a_file_can_be_written_is_found_out_without_recording(tmp_path):
+    with pytest.raises(ConfigError, match=r"log\.audit"):
+        audit.check(f"file:{tmp_path}/nowhere/audit.jsonl")
+    for target in (None, "stderr", f"file:{tmp_path}/audit.jsonl"):
+        audit.check(target)
+    assert not audit.is_wanted()
