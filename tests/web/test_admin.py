@@ -47,7 +47,7 @@ async def test_without_a_description_of_the_provider_it_is_alive_and_not_ready(a
 
 
 async def becomes_ready(admin: Admin) -> None:
-    for _ in range(500):
+    for _ in range(1500):
         if (await admin.get("/ready")).status == 200:
             return
         await asyncio.sleep(0.02)
