@@ -23,6 +23,7 @@ from benchmarks.rows import BODY
 from passproxy.app import service
 from passproxy.cli.files import loaded
 from passproxy.core import http1
+from passproxy.core.counts import Counts
 from passproxy.core.decision import Forward
 from passproxy.core.headers import outgoing
 from passproxy.web.connection import ClientConnection
@@ -82,6 +83,14 @@ def told(name: str, step: Callable[[], object]) -> None:
     print(f"| {name} | {best:.2f} |")
 
 
+def _counted(counts: Counts, clock: Callable[[], float]) -> None:
+    """What gateway.py and upstream.py count of one exchange."""
+    sent_at = clock()
+    counts.forwarded += 1
+    counts.answers[2] += 1
+    counts.latency.observe(clock() - sent_at)
+
+
 async def _steps(gateway: Any, cookie: str) -> None:
     parts = gateway._parts
     lines = [f"{name}: {value}" for name, value in fields(cookie).items()]
@@ -113,9 +122,13 @@ async def _steps(gateway: Any, cookie: str) -> None:
     told("of it, cookies taken apart", lambda: parts.decider._site.names.crumbs(cookies))
     told(
         "`outgoing`",
-        lambda: outgoing(head, host=host, cookies=decision.cookies, identity=identity, forwarded=b"X: y\r\n"),
+        lambda: outgoing(
+            head, host=host, cookies=decision.cookies, identity=identity, forwarded=b"X: y\r\n", request_id=b"1" * 20
+        ),
     )
     told("`answer_head`", lambda: http1.answer_head(ANSWER[:end], parts.pool.names, b"GET"))
+    told("an id for the request", lambda: parts.request_ids.of("127.0.0.1", None))
+    told("all that is counted", lambda: _counted(parts.counts, parts.watch.clock))
     told("**whole exchange**", exchange)
     print("\n| tried instead | µs |")
     print("|---|--:|")

@@ -43,7 +43,9 @@ CORE_LEVELS = (
         "assertion",
         "loop",
         "rescue",
+        "counts",
     },
+    {"request_ids"},
     {"decision"},
     {"formats"},
     {"settings"},
@@ -73,7 +75,7 @@ LIBRARIES: dict[str, set[str] | None] = {
     "core": CORE_LIBRARIES,
     "idp": CORE_LIBRARIES | {"aiohttp", "authlib", "lxml", "onelogin", "xmlsec", "yarl"},
     "web": {"jinja2", "uvloop"},
-    "web.admin": {"aiohttp", "jinja2", "prometheus_client", "uvloop"},
+    "web.metrics": {"prometheus_client"},
     "app": {"aiohttp", "uvloop"},
     "keyfile": set(),
     "trusted": {"cryptography", "jwt"},
@@ -112,6 +114,7 @@ TESTED_ELSEWHERE = {
     "idp.oidc.errors": ("tests/idp/oidc/test_provider.py", "sentences: each is met where it is raised"),
     "idp.saml.": ("tests/idp/test_saml.py", "a response is judged by all of them together; tests/attacks has the rest"),
     "trusted.errors": ("tests/trusted/test_refusal.py", "codes and sentences: each is met where it is raised"),
+    "web.observed": ("tests/web/test_admin.py", "what it says is what the admin listener answers"),
     "web.asked": ("tests/web/test_endpoints.py", "the request as the endpoints take it, seen in what they answer"),
     "web.login": ("tests/flows", "what it sets and where it sends browsers is what a whole login shows"),
     "web.logout": ("tests/flows", "likewise for the end of a session"),
@@ -389,7 +392,8 @@ def test_a_coroutine_or_a_socket_in_the_core_is_found(text: str) -> None:
 def test_a_foreign_library_is_found() -> None:
     assert library_violations([Source("core.tokens", "from aiohttp import web")], STANDARD)
     assert library_violations([Source("web.gateway", "import aiohttp")], STANDARD)
-    assert not library_violations([Source("web.admin", "import aiohttp")], STANDARD)
+    assert library_violations([Source("web.admin", "import prometheus_client")], STANDARD)
+    assert not library_violations([Source("web.metrics", "import prometheus_client")], STANDARD)
     assert not library_violations([Source("cli.doctor", "import requests")], STANDARD)
 
 

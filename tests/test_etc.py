@@ -233,6 +233,7 @@ def test_nginx_clears_what_applications_obey(name):
         ("X-Forwarded-Host", "$host"),
         ("X-Forwarded-Proto", "$scheme"),
         ("X-Forwarded-Port", "$server_port"),
+        ("X-Request-Id", "$request_id"),
         ("Connection", "$passproxy_connection"),
     ],
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import secrets
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -21,12 +22,14 @@ import aiohttp
 from passproxy.app.dial import dial_to
 from passproxy.core.access import attribute_rules_of, policy_of
 from passproxy.core.cookies import cookie_names
+from passproxy.core.counts import Counts
 from passproxy.core.decision import Decider, Site
 from passproxy.core.errors import ConfigError
 from passproxy.core.forwarded import Forwarded, pseudonym
 from passproxy.core.headers import answer_names, identity_lines
 from passproxy.core.pending import PendingLogins
 from passproxy.core.plain import written
+from passproxy.core.request_ids import PREFIX_BYTES, RequestIds
 from passproxy.core.session import Session, SessionRules, Sessions
 from passproxy.core.tokens import Key, KeyRing, Purpose
 from passproxy.core.urls import Origin
@@ -37,6 +40,7 @@ from passproxy.idp.registry import build, section_of
 from passproxy.idp.renewal import Renewals
 from passproxy.idp.revocation import NoRevocations, Revocations, SharedRevocations
 from passproxy.keyfile import obtained_keys
+from passproxy.web.access import AccessLog
 from passproxy.web.endpoints import Endpoints
 from passproxy.web.exchange import Limits
 from passproxy.web.gateway import Parts
@@ -58,6 +62,7 @@ class Tools:
     watch: Watch
     spawn: Callable[[Coroutine[Any, Any, None], str], None]
     clock: Callable[[], float]
+    counts: Counts
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,9 @@ class Built:
     provider: IdentityProvider
     logins: Logins
     revocations: Revocations
+    #: Of the keys that verify sessions.
+    kids: tuple[str, ...]
+    access: AccessLog | None
     #: What the provider and the pool were made from: with the same again, they stay.
     provider_made_from: bytes
     pool_made_from: bytes
@@ -106,7 +114,7 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
         pool = before.parts.pool
     else:
         stripped = answer_names(settings.upstream.strip_version_headers)
-        pool = UpstreamPool(dial.connect, _limits(settings), stripped, names, tools.watch)
+        pool = UpstreamPool(dial.connect, _limits(settings), stripped, names, tools.watch, tools.counts)
     pages = Pages(Look(settings.domain, settings.support.url, settings.support.footer))
     copies, state_dir = ring.keys(Purpose.LAST_GOOD), _state_dir(settings)
     provider_made_from = made_from(section_of(settings), str(origin), str(state_dir))
@@ -120,15 +128,18 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
         origin=origin,
         decider=Decider(Site(origin, names, policy, sessions, forwarded.client, pseudonym(origin))),
         forwarded=forwarded,
-        endpoints=Endpoints(origin, names, logins, Logouts(provider, ring, revocations), pages),
-        renewals=Renewals(provider, sessions, ring, rules, tools.spawn, renewed_before),
+        request_ids=RequestIds(forwarded, secrets.token_bytes(PREFIX_BYTES)),
+        endpoints=Endpoints(origin, names, logins, Logouts(provider, ring, revocations), pages, tools.counts),
+        renewals=Renewals(provider, sessions, ring, rules, tools.counts, tools.spawn, renewed_before),
         pages=pages,
         pool=pool,
         watch=tools.watch,
         clock=tools.clock,
         host=None if settings.upstream.preserve_host else dial.authority,
+        counts=tools.counts,
     )
-    return Built(settings, parts, provider, logins, revocations, provider_made_from, pool_made_from)
+    access = AccessLog(forwarded, parts.decider.session_of) if settings.log.access else None
+    return Built(settings, parts, provider, logins, revocations, ring.kids, access, provider_made_from, pool_made_from)
 
 
 def made_from(section: Any, *more: str) -> bytes:

@@ -93,6 +93,7 @@ def _meaning(settings: Settings) -> list[tuple[str, str]]:
         ("identity provider", f"{provider}, {_provider_source(settings)}"),
         ("register there", callback),
         ("session", f"cookie {names.session}, for {duration_text(settings.session.lifetime)} at most"),
+        ("metrics", settings.admin.listen or "off (admin.listen)"),
         ("state", str(state_dir_of(settings))),
     ]
     if settings.saml:

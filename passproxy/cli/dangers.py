@@ -73,10 +73,14 @@ def _switches(settings: Settings) -> Iterator[Danger]:
 
 
 def _neighbours(settings: Settings) -> Iterator[Danger]:
-    host = settings.listen.rpartition(":")[0]
-    if host in ("0.0.0.0", "[::]", "::"):  # noqa: S104 - compared, not bound
+    if _is_open(settings.listen):
         yield Danger(
             "listen", "listen is open to every network: make sure that only the web server in front can reach it"
+        )
+    if settings.admin.listen is not None and _is_open(settings.admin.listen):
+        yield Danger(
+            "admin.listen",
+            "admin.listen is open to every network: it asks nobody who they are, so let only your monitoring reach it",
         )
     if any(ipaddress.ip_network(network, strict=False).prefixlen == 0 for network in settings.trusted_proxies):
         yield Danger("trusted_proxies", "everybody is believed about the address they come from")
@@ -85,6 +89,10 @@ def _neighbours(settings: Settings) -> Iterator[Danger]:
         yield Danger(
             "upstream.url", "plain http to another machine: whoever is on the way reads and changes everything", False
         )
+
+
+def _is_open(listen: str) -> bool:
+    return listen.rpartition(":")[0] in ("0.0.0.0", "[::]", "::")  # noqa: S104 - compared, not bound
 
 
 def _readable_secrets(settings: Settings, file: str | None) -> Iterator[Danger]:

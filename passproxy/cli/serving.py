@@ -16,7 +16,7 @@ import uvloop
 from passproxy.app.service import Service
 from passproxy.cli.dangers import dangers
 from passproxy.core.errors import ConfigError
-from passproxy.web import log
+from passproxy.web import audit, log
 from passproxy.web.server import CONNECTION_LIMIT
 from passproxy.web.systemd import ServiceManager, passed_sockets
 
@@ -44,6 +44,7 @@ def _prepare(settings: Settings) -> None:
     log.set_up(settings.log.format, settings.log.level)
     for danger in dangers(settings, None):
         log.event("warning", "config.danger" if danger.is_grave else "config.doubt", key=danger.key, hint=danger.text)
+    audit.set_up(settings.log.audit)
     # A tunnel takes one on either side.
     _allow_open_files(2 * CONNECTION_LIMIT + settings.upstream.max_connections)
 
@@ -96,6 +97,7 @@ async def _reload(service: Service, read: Callable[[], Settings]) -> str:
     """Read and adopt, or keep what is in force; a sentence about it."""
     try:
         settings = await asyncio.to_thread(read)
+        audit.check(settings.log.audit)
         service.reload(settings)
     except ConfigError as error:
         for problem in error.problems:

@@ -164,6 +164,12 @@ class Decider:
             return Renew(self._whole(session, crumbs), crumbs, upgrade)
         return self.forward(head, peer, session, crumbs, upgrade)
 
+    def session_of(self, head: RequestHead, now: float) -> Known | None:
+        """Whose request it is, whatever becomes of it; all of it, as its cookie brings it."""
+        crumbs = self._site.names.crumbs(head.noted.get(b"cookie", []))
+        session, _ = self._session(crumbs, now)
+        return None if session is None else self._whole(session, crumbs)
+
     def forward(
         self, head: RequestHead, peer: str, session: Known, crumbs: Crumbs, upgrade: Upgrade | None
     ) -> Forward | Refuse:

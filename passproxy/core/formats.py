@@ -89,6 +89,12 @@ def _revocation_store(value: str) -> str:
     return value
 
 
+def _audit_target(value: str) -> str:
+    if value != "stderr" and not re.match(r"file:/[^\x00]", value):
+        raise ValueError("expected off, stderr or file:/path/to/file")
+    return value
+
+
 def _host_name(value: str) -> str:
     value = value.strip().lower()
     try:
@@ -290,6 +296,9 @@ AttributeValues = Annotated[tuple[AttributeValue, ...], BeforeValidator(_split),
 GroupList = Annotated[TextList, Field(min_length=1)]
 Method = Annotated[str, AfterValidator(_token), Written("request method", r"^[A-Z][A-Z-]{0,19}$")]
 CookieName = Annotated[str, AfterValidator(_cookie_name), Written("cookie name", r"^(__Host-)?[A-Za-z0-9_-]{1,64}$")]
+AuditTarget = Annotated[
+    str, AfterValidator(_audit_target), Written("off, stderr or file:/path", r"^(off|stderr|file:/.+)$")
+]
 RevocationStore = Annotated[
     str, AfterValidator(_revocation_store), Written("none, memory or file:/path", r"^(none|memory|file:/.+)$")
 ]

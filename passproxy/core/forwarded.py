@@ -40,6 +40,7 @@ class Forwarded:
             self._fixed += b"Via: 1.1 " + pseudonym(origin) + b"\r\n"
         self._trusted = [ipaddress.ip_network(network, strict=False) for network in trusted]
         self._lines: dict[tuple[str, bytes], bytes] = {}
+        self._trusts: dict[str, bool] = {"": True}  # the other end of a unix socket
 
     def lines(self, peer: str, values: list[bytes] | None) -> bytes:
         """
@@ -66,6 +67,15 @@ class Forwarded:
     def client(self, peer: str, values: list[bytes] | None) -> str:
         """The client's address as far as it can be believed."""
         return self._hops(_unmapped(peer), b",".join(values or ()))[0]
+
+    def trusts(self, peer: str) -> bool:
+        """Whether a trusted proxy is at the other end of a connection; `peer` as for `lines`."""
+        known = self._trusts.get(peer)
+        if known is None:
+            if len(self._trusts) >= REMEMBERED_LIMIT:
+                del self._trusts[next(iter(self._trusts))]
+            known = self._trusts[peer] = peer == "" or self._is_trusted(_unmapped(peer))
+        return known
 
     def _made(self, peer: str, value: bytes) -> bytes:
         client, chain = self._hops(peer, value)

@@ -31,7 +31,9 @@ _HOP_BY_HOP = frozenset(
 _NOTED_AND_KEPT = frozenset(b"content-length via".split())
 
 #: Request fields that PassProxy reads.
-_NOTED = frozenset(b"host connection cookie upgrade expect transfer-encoding x-forwarded-for max-forwards".split())
+_NOTED = frozenset(
+    b"host connection cookie upgrade expect transfer-encoding x-forwarded-for max-forwards x-request-id".split()
+)
 
 # Every name under which some identity-aware proxy tells an application who is there:
 # an application may trust it without our knowing. Ends with "-": everything below it.
@@ -197,7 +199,14 @@ def _counted_down(head: RequestHead) -> bytes:
 
 
 def outgoing(
-    head: RequestHead, *, host: bytes, cookies: list[bytes], identity: bytes, forwarded: bytes, connection: bytes = b""
+    head: RequestHead,
+    *,
+    host: bytes,
+    cookies: list[bytes],
+    identity: bytes,
+    forwarded: bytes,
+    request_id: bytes,
+    connection: bytes = b"",
 ) -> bytes:
     """
     The head of the request to the upstream, complete.
@@ -205,7 +214,7 @@ def outgoing(
     First the lines that may pass, as they arrived; then, where no client can
     reach them, what PassProxy asserts: `identity` and `forwarded` are lines
     that end with CRLF, `connection` those of an upgrade, `cookies` the values
-    that are left without ours. No `identity` means a public path.
+    that are left without ours, `request_id` a value. No `identity` means a public path.
     """
     lines = head.lines
     if not identity and METHOD_OVERRIDE in head.noted:
@@ -222,5 +231,5 @@ def outgoing(
         connection += _counted_down(head)
     if head.body == CHUNKED:
         connection += b"Transfer-Encoding: chunked\r\n"
-    parts += (connection, identity, forwarded, b"\r\n")
+    parts += (connection, identity, forwarded, b"X-Request-Id: ", request_id, b"\r\n\r\n")
     return b"".join(parts)

@@ -103,6 +103,11 @@ class Known(NamedTuple):
     def session(self) -> Session:
         return self.held if isinstance(self.held, Session) else self.read(self.held, self.issued_at)
 
+    @property
+    def handle(self) -> str:
+        """The session's own handle, which is its name in the log."""
+        return self.handles[:_HANDLE_CHARACTERS]
+
     def holding(self, token: bytes) -> Known:
         """With the token at hand, so that `session` can be asked for."""
         return self._replace(held=token)

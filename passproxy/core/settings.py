@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from passproxy.core.formats import (
     AttributeValues,
+    AuditTarget,
     Bytes,
     CookieName,
     GroupList,
@@ -311,6 +312,14 @@ class SupportSettings(Section):
 class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     level: Literal["debug", "info", "warning", "error"] = "info"
+    access: bool = False
+    audit: Annotated[AuditTarget | None, Off] = None
+
+
+class AdminSettings(Section):
+    """Where metrics and health are told, apart from what visitors reach."""
+
+    listen: ListenAddress | None = None
 
 
 class Settings(Section):
@@ -333,5 +342,6 @@ class Settings(Section):
     access: AccessSettings = AccessSettings()
     revocation: RevocationSettings = RevocationSettings()
     support: SupportSettings = SupportSettings()
+    admin: AdminSettings = AdminSettings()
     log: LogSettings = LogSettings()
     state_dir: Text | None = None

@@ -165,6 +165,11 @@ class KeyRing:
         }
 
     @property
+    def kids(self) -> tuple[str, ...]:
+        """The names of all keys, in the order of the file; none is secret."""
+        return tuple(key.kid for key in self._keys)
+
+    @property
     def _sealing(self) -> str:
         return self._keys[0].kid if len(self._keys) == 1 else sealing_key(self._keys, self._clock()).kid
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from passproxy.core.identity import Authentication
+from passproxy.idp.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,9 @@ class IdentityProvider(Protocol):
 
     def documents(self) -> Mapping[str, Document]:
         """What is published below the reserved prefix, by path."""
+
+    def standing(self) -> Standing:
+        """What is held of the identity provider's description; asks nobody."""
 
     async def run(self) -> None:
         """Keep what is known about the identity provider fresh, until cancelled."""

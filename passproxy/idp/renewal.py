@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from passproxy.core import kept
+from passproxy.core.counts import Counts
 from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused
 from passproxy.core.identity import AttributeRules, Authentication, identity_from
 from passproxy.core.session import Known, Session, Sessions, own_handle
@@ -85,6 +86,7 @@ class Renewals:
         sessions: Sessions,
         ring: KeyRing,
         rules: AttributeRules,
+        counts: Counts,
         spawn: Callable[[Coroutine[Any, Any, None], str], None],
         before: Renewals | None = None,
     ) -> None:
@@ -92,6 +94,7 @@ class Renewals:
         self._sessions = sessions
         self._ring = ring
         self._rules = rules
+        self._counts = counts
         self._spawn = spawn
         self._flights: dict[bytes, asyncio.Future[Outcome]] = {}
         # By what was kept (another value after nearly each renewal), and by session.
@@ -153,20 +156,24 @@ class Renewals:
         try:
             said = await self._provider.renew(value, identity.subject, now)
             if not _is_same(session, said):
+                self._counts.renewals["mismatch"] += 1
                 _remember(self._refused_at, digest, now - GRACE_SECONDS)
                 return Ended("the provider answered about somebody else")
             renewed = self._renewed(session, said, now)
+            self._counts.renewals["renewed"] += 1
             _remember(self._answers, session.id, renewed)
             if said.kept != value:
                 _remember(self._answered_digests, digest, None)
             return renewed
         except RenewalRefused as error:
             _log.info("session.renewal_refused session=%s %s", own_handle(session.id), error.detail)
+            self._counts.renewals["refused"] += 1
             _remember(self._refused_at, digest, now)
             return Unchanged()
         except LoginError as error:
             if isinstance(error, IdpUnavailable):
                 self._unavailable_at = now
+            self._counts.renewals[error.code] += 1
             _remember(self._failed_at, session.id, now)
             _log.warning("session.renewal_failed code=%s %s", error.code, error.detail)
             return Unchanged()

@@ -29,6 +29,7 @@ class Asked:
     session: Known | None
     rejected: str | None
     client: str
+    request_id: str
     now: float
 
     @property

@@ -19,8 +19,10 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from passproxy.core.body import BodyReader, body_reader
+from passproxy.core.counts import Counts
 from passproxy.core.errors import BodyTooLarge, HeadTooLarge, PassProxyError, RequestMalformed
 from passproxy.core.http1 import HEAD_LIMIT_BYTES, NameTable, RequestHead, is_hopeless, request_head
+from passproxy.core.session import Known
 from passproxy.web.responses import Response
 from passproxy.web.watch import NEVER, Watch
 
@@ -74,6 +76,7 @@ class Handler(Protocol):
     """What a connection needs of the gateway."""
 
     names: NameTable
+    counts: Counts
 
     def handle(self, head: RequestHead, client: ClientConnection) -> None: ...
 
@@ -81,7 +84,11 @@ class Handler(Protocol):
 
 
 class ClientConnection(asyncio.Protocol):
-    """See the module. `party` is set by whoever answers."""
+    """
+    See the module. `party` is set by whoever answers.
+
+    `request_id` and `session` are those of the current exchange, as the gateway judged it.
+    """
 
     __slots__ = (
         "_body",
@@ -101,6 +108,8 @@ class ClientConnection(asyncio.Protocol):
         "deadline",
         "party",
         "peer",
+        "request_id",
+        "session",
         "transport",
     )
 
@@ -121,6 +130,8 @@ class ClientConnection(asyncio.Protocol):
         self._unread = 0
         self.party: Party | None = None
         self.peer = ""
+        self.request_id = b""
+        self.session: Known | None = None
         self.deadline = NEVER
         self.transport: asyncio.Transport = None  # type: ignore[assignment] # set by connection_made, before anything else
 
@@ -221,6 +232,7 @@ class ClientConnection(asyncio.Protocol):
         head = self._head
         has_unread_body = self._body is not None
         closes = response.closes or has_unread_body or self._is_last or head is None or not head.keep_alive
+        self._handler.counts.own_answers[response.status // 100] += 1
         if not self.is_lost:
             self.transport.write(response.wire(with_body=head is None or head.method != b"HEAD", closes=closes))
         self.answered(keep_alive=not closes)

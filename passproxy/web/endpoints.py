@@ -9,6 +9,7 @@ logout.py; what only publishes is here.
 from __future__ import annotations
 
 from passproxy.core.cookies import CookieNames, Crumbs
+from passproxy.core.counts import Counts
 from passproxy.core.errors import EndpointUnknown, LoginRequired, PassProxyError
 from passproxy.core.http1 import RequestHead
 from passproxy.core.urls import Origin
@@ -31,11 +32,13 @@ BODY_LIMIT_BYTES = 384 * 1024
 class Endpoints:
     """Everything below the reserved prefix."""
 
-    def __init__(self, origin: Origin, names: CookieNames, logins: Logins, logouts: Logouts, pages: Pages) -> None:
+    def __init__(
+        self, origin: Origin, names: CookieNames, logins: Logins, logouts: Logouts, pages: Pages, counts: Counts
+    ) -> None:
         self._names = names
         self._provider = logins.provider
         self._ring = logins.ring
-        self._login = LoginEndpoints(origin, names, logins, pages)
+        self._login = LoginEndpoints(origin, names, logins, pages, counts)
         self._logout = LogoutEndpoints(origin, names, logouts, pages)
         self._rescue = RescueEndpoints(origin, names, logins.ring, pages)
         self.cookies = SessionCookies(names)

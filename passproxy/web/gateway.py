@@ -10,11 +10,11 @@ kept upstream connection it is one function call after the other.
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
+from passproxy.core.counts import Counts
 from passproxy.core.decision import Decider, Decision, Forward, Refuse, Renew, Report, Rescue, Serve, StartLogin
 from passproxy.core.errors import (
     EndpointUnknown,
@@ -31,10 +31,11 @@ from passproxy.core.errors import (
 from passproxy.core.forwarded import Forwarded
 from passproxy.core.headers import outgoing, request_names
 from passproxy.core.http1 import RequestHead
+from passproxy.core.request_ids import RequestIds, trace_id
 from passproxy.core.rescue import FORM_LIMIT_BYTES
 from passproxy.core.urls import Origin
 from passproxy.idp.renewal import Ended, Renewals, Renewed
-from passproxy.web import log
+from passproxy.web import audit, log
 from passproxy.web.asked import Asked
 from passproxy.web.connection import ClientConnection
 from passproxy.web.endpoints import BODY_LIMIT_BYTES, Endpoints
@@ -53,6 +54,7 @@ class Parts:
     origin: Origin
     decider: Decider
     forwarded: Forwarded
+    request_ids: RequestIds
     endpoints: Endpoints
     renewals: Renewals
     pages: Pages
@@ -60,6 +62,7 @@ class Parts:
     watch: Watch
     clock: Callable[[], float]
     host: bytes | None
+    counts: Counts
 
 
 class Gateway:
@@ -74,14 +77,18 @@ class Gateway:
     def adopt(self, parts: Parts) -> None:
         """Work with these from the next request on."""
         self._parts = parts
+        self.counts = parts.counts
         # What a script opens in a window: one that stays, or one that tells and closes.
         self._ways_in = {"login_url": parts.origin.url(LOGIN), "popup_url": parts.origin.url(POPUP)}
 
     def handle(self, head: RequestHead, client: ClientConnection) -> None:
         """Perform what was decided about a request."""
+        parts = self._parts
+        client.request_id = parts.request_ids.of(client.peer, head.noted.get(b"x-request-id"))
+        client.session = None
         try:
-            now = self._parts.clock()
-            self._perform(self._parts.decider.decide(head, now, client.peer), head, client, now)
+            now = parts.clock()
+            self._perform(parts.decider.decide(head, now, client.peer), head, client, now)
         except Exception as error:
             # Whatever it was, it is not a permission.
             self._unexpected(error, head, client)
@@ -90,6 +97,8 @@ class Gateway:
         self, decision: Decision, head: RequestHead, client: ClientConnection, now: float, fields: Iterable[Field] = ()
     ) -> None:
         """`fields` are those of a session that was renewed, for whatever answer there will be."""
+        if type(decision) is not Forward:
+            self._count(decision)
         if not isinstance(decision, (Renew, Serve)) and decision.report is not None:
             self._report(decision.report, head, client)
         match decision:
@@ -110,6 +119,13 @@ class Gateway:
                 self._respond(decision.error, head, client, decision.rejected, fields=tuple(fields))
             case _:
                 assert_never(decision)
+
+    def _count(self, decision: Decision) -> None:
+        """What is forwarded is counted where that is done."""
+        if not isinstance(decision, (Forward, Renew)):
+            self.counts.outcomes[_OUTCOMES[type(decision)]] += 1
+            if decision.rejected is not None:
+                self.counts.sessions_refused[decision.rejected] += 1
 
     # Renew.
 
@@ -141,12 +157,20 @@ class Gateway:
         self, head: RequestHead, client: ClientConnection, decision: Forward, fields: Iterable[Field] = ()
     ) -> None:
         parts, session, upgrade = self._parts, decision.session, decision.upgrade
+        if session is None:
+            self.counts.public += 1
+            if decision.rejected is not None:
+                self.counts.sessions_refused[decision.rejected] += 1
+        else:
+            self.counts.forwarded += 1
+            client.session = session
         wire = outgoing(
             head,
             host=parts.host or head.noted[b"host"][0],
             cookies=decision.cookies,
             identity=b"" if session is None else session.lines,
             forwarded=parts.forwarded.lines(client.peer, head.noted.get(b"x-forwarded-for")),
+            request_id=client.request_id,
             connection=b"" if upgrade is None else upgrade.lines,
         )
         exchange = Exchange(client, head, wire, upgrade, 0 if session is None else session.expires_at)
@@ -180,9 +204,17 @@ class Gateway:
         self._respond(error, exchange.head, exchange.client, None, fields=exchange.cookies)
 
     def upstream_truncated(self, exchange: Exchange, reason: str) -> None:
-        log.event("warning", "upstream.truncated", client=exchange.client.peer, detail=reason)
+        self.counts.truncated += 1
+        log.event(
+            "warning",
+            "upstream.truncated",
+            request_id=exchange.client.request_id.decode(),
+            client=exchange.client.peer,
+            detail=reason,
+        )
 
     def upstream_closed_early(self, exchange: Exchange) -> None:
+        self.counts.repeated += 1
         exchange.is_retried = True
         self._send(exchange)
 
@@ -206,10 +238,20 @@ class Gateway:
     # Our own pages.
 
     def _serve(self, head: RequestHead, client: ClientConnection, decision: Serve, now: float) -> None:
+        client.session = decision.session
+
         def done(body: bytes) -> None:
             address = self._address(head, client)
             asked = Asked(
-                decision.endpoint, head, body, decision.crumbs, decision.session, decision.rejected, address, now
+                decision.endpoint,
+                head,
+                body,
+                decision.crumbs,
+                decision.session,
+                decision.rejected,
+                address,
+                client.request_id.decode(),
+                now,
             )
             self._spawn(self._answer(asked, client, decision.rejected), "serve an endpoint")
 
@@ -251,7 +293,7 @@ class Gateway:
             except Exception as error:
                 self._unexpected(error, head, client)
             else:
-                log.event("info", "form.kept", client=self._address(head, client), path=log.shown(head.path))
+                log.event("info", "form.kept", **self._place(head, client))
                 client.respond(response)
 
         def refuse(error: RequestMalformed) -> None:
@@ -261,7 +303,7 @@ class Gateway:
 
     def _rejected(self, head: RequestHead, client: ClientConnection, reason: str | None) -> None:
         if reason is not None:
-            log.event("info", "session.rejected", client=self._address(head, client), reason=reason)
+            log.event("info", "session.rejected", **self._place(head, client), reason=reason)
 
     def _report(self, report: Report, head: RequestHead, client: ClientConnection) -> None:
         """What a rule that only reports says; loud only where it would change something."""
@@ -271,16 +313,17 @@ class Gateway:
             rule=report.rule,
             verdict=report.verdict,
             instead=report.instead,
-            client=self._address(head, client),
-            method=log.shown(head.method),
-            path=log.shown(head.path),
+            **self._place(head, client),
             detail=report.detail,
         )
 
     # Refusals.
 
     def refuse(self, error: PassProxyError, head: RequestHead | None, client: ClientConnection) -> None:
-        """Answer bytes that are no request."""
+        """Answer bytes that are no request, or, with a head, no body of one."""
+        if head is None:
+            self.counts.outcomes["malformed"] += 1
+            client.request_id = self._parts.request_ids.of(client.peer, None)
         self._respond(error, head, client, None)
 
     def _respond(
@@ -294,25 +337,26 @@ class Gateway:
         fields: tuple[Field, ...] = (),
     ) -> None:
         """The error's public face to the client, its private one to the log, in one line."""
-        request_id = secrets.token_hex(8)
+        self.counts.errors[error.code] += 1
         level, name = next((level, name) for kind, level, name in _EVENTS if isinstance(error, kind))
         log.event(
             level,
             name,
             code=error.code,
             status=error.status,
-            request_id=request_id,
-            client=self._address(head, client),
-            method=None if head is None else log.shown(head.method),
-            path=None if head is None else log.shown(head.path),
+            **self._place(head, client),
             detail=error.detail or None,
             rule=error.rule if isinstance(error, RuleRefused) else None,
             session=None if rejected is None else f"rejected: {rejected}",
         )
+        if audit.is_wanted() and (error.status == 403 or isinstance(error, LoginError)):
+            session = None if head is None else self._parts.decider.session_of(head, self._parts.clock())
+            place = self._place(head, client)
+            audit.event("audit.refusal", code=error.code, status=error.status, **place, **audit.who(session))
         html = head is None or b"text/html" in (head.value(b"accept") or b"").lower()
         more = self._ways_in if isinstance(error, LoginRequired) else {}
         retry_url = "/" if retry_url is None and isinstance(error, (LoginError, EndpointUnknown)) else retry_url
-        response = self._parts.pages.error(error, request_id, html=html, retry_url=retry_url, **more)
+        response = self._parts.pages.error(error, client.request_id.decode(), html=html, retry_url=retry_url, **more)
         if rejected is not None and head is not None:
             fields = (*fields, *self._parts.endpoints.without_session(head))
         response = response.with_fields(fields)
@@ -320,17 +364,28 @@ class Gateway:
         closes = isinstance(error, RequestMalformed) or (head is not None and b"upgrade" in head.noted)
         client.respond(response.closing() if closes else response)
 
+    def _place(self, head: RequestHead | None, client: ClientConnection) -> dict[str, object]:
+        """Which request it was, for the log."""
+        place: dict[str, object] = {"request_id": client.request_id.decode(), "client": self._address(head, client)}
+        if head is not None:
+            shown = {"method": log.shown(head.method), "path": log.shown(head.path), "trace": trace_id(head)}
+            place.update(shown)
+        return place
+
     def _address(self, head: RequestHead | None, client: ClientConnection) -> str:
         values = None if head is None else head.noted.get(b"x-forwarded-for")
         return self._parts.forwarded.client(client.peer, values)
 
     def _unexpected(self, error: Exception, head: RequestHead, client: ClientConnection) -> None:
-        log.failure("request.failed", error)
+        log.failure("request.failed", error, request_id=client.request_id.decode())
         if client.party is not None or client.is_lost:
             client.abort()
         else:
             self._respond(PassProxyError(type(error).__name__), head, client, None)
 
+
+#: What the metrics call a decision.
+_OUTCOMES = {Serve: "endpoint", StartLogin: "login", Rescue: "form_kept", Refuse: "refused"}
 
 #: What the log calls an error, and how loud; the first class that fits.
 _EVENTS: tuple[tuple[type[PassProxyError], Literal["debug", "info", "warning", "error"], str], ...] = (

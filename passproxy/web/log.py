@@ -29,12 +29,16 @@ def event(level: Literal["debug", "info", "warning", "error"], name: str, **fiel
     """Log one event. Fields that are None are left out."""
     number = _LEVELS[level]
     if _logger.isEnabledFor(number):
-        _logger.log(number, name, extra={"fields": {k: v for k, v in fields.items() if v is not None}})
+        _logger.log(number, name, extra={"fields": plain_fields(fields)})
 
 
-def failure(name: str, error: BaseException) -> None:
+def plain_fields(fields: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def failure(name: str, error: BaseException, **fields: object) -> None:
     """Log an exception that nobody expected: its type and place, since its text may quote what it met."""
-    _logger.error(name, exc_info=error)
+    _logger.error(name, exc_info=error, extra={"fields": fields})
 
 
 def shown(raw: bytes) -> str:
@@ -55,9 +59,15 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)}
 
 
 class _Formatter(logging.Formatter):
-    def record_fields(self, record: logging.LogRecord) -> dict[str, object]:
-        fields: dict[str, object] = dict(getattr(record, "fields", {}))
-        if record.name != "passproxy":
+    def named(self, record: logging.LogRecord) -> tuple[object, dict[str, object]]:
+        """The name of the event and its fields, safe to show."""
+        name, fields = record.getMessage(), getattr(record, "fields", None)
+        if fields is None:
+            # What has no fields writes sentences that begin with the name.
+            name, _, detail = name.partition(" ")
+            fields = {"detail": detail} if detail else {}
+        fields = dict(fields)
+        if record.name not in ("passproxy", "passproxy.audit"):
             fields["source"] = record.name.removeprefix("passproxy.")
         if record.exc_info:
             # The type and the place, not the text: that may quote what it failed on.
@@ -66,29 +76,36 @@ class _Formatter(logging.Formatter):
                 trace = trace.tb_next
             where = "" if trace is None else f" in {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"
             fields["exception"] = f"{kind.__name__ if kind else 'unknown'}{where}"
-        return {name: _plain(value) for name, value in fields.items()}
+        return _plain(name), {field: _plain(value) for field, value in fields.items()}
 
 
 class TextFormatter(_Formatter):
-    """`12:03:44 warning auth.rejected code=PP-SAML-AUDIENCE ...`"""
+    """`12:03:44 warning auth.rejected code=PP-SAML-AUDIENCE ...`; what is for the audit is JSON in any case."""
 
     def format(self, record: logging.LogRecord) -> str:
+        if record.name == "passproxy.audit":
+            return _JSON.format(record)
+        name, fields = self.named(record)
         time = datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        text = " ".join(f"{name}={_quoted(value)}" for name, value in self.record_fields(record).items())
-        return f"{time} {record.levelname.lower():7} {_plain(record.getMessage())} {text}".rstrip()
+        text = " ".join(f"{name}={_quoted(value)}" for name, value in fields.items())
+        return f"{time} {record.levelname.lower():7} {name} {text}".rstrip()
 
 
 class JsonFormatter(_Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
+        name, fields = self.named(record)
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
-            "event": _plain(record.getMessage()),
-            **self.record_fields(record),
+            "event": name,
+            **fields,
         }
         return json.dumps(line)
+
+
+_JSON = JsonFormatter()
 
 
 def _quoted(value: object) -> str:
@@ -109,3 +126,14 @@ def set_up(style: Literal["text", "json"], level: Literal["debug", "info", "warn
     # Authlib writes the code verifier at debug level, aiohttp whole URLs.
     for name in ("authlib", "aiohttp", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def lines_dropped() -> tuple[int, int]:
+    """Of the log and the audit log so far: what no reader took in time, and what only repeated."""
+    writers = {
+        handler
+        for name in ("passproxy", "passproxy.audit")
+        for handler in logging.getLogger(name).handlers
+        if isinstance(handler, Writer)
+    }
+    return sum(writer.lost for writer in writers), sum(writer.repeats.dropped for writer in writers)

@@ -35,7 +35,9 @@ class Writer(QueueHandler):
         self._waiting: Queue[logging.LogRecord] = Queue(WAITING_LIMIT)
         super().__init__(self._waiting)
         self._lost = 0
-        self.addFilter(Repeats(self.emit, clock))
+        self.lost = 0  # in all
+        self.repeats = Repeats(self.emit, clock)
+        self.addFilter(self.repeats)
         self._lines = _Lines(descriptor)
         self._lines.setFormatter(formatter)
         # A daemon thread: a reader that has stopped does not keep the process from ending.
@@ -45,6 +47,10 @@ class Writer(QueueHandler):
     def write_as(self, formatter: logging.Formatter) -> None:
         """Write the next lines in another format."""
         self._lines.setFormatter(formatter)
+
+    def write_into(self, descriptor: int) -> None:
+        """Write the next lines to where another descriptor leads; it is still the caller's."""
+        os.dup2(descriptor, self._lines.descriptor, inheritable=False)
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """As it is: it goes to a thread and not to another process."""
@@ -58,6 +64,7 @@ class Writer(QueueHandler):
             self._waiting.put_nowait(record)
         except Full:
             self._lost += 1
+            self.lost += 1
 
     def drain(self) -> None:
         """Wait until what waits has been written, for a short while."""
@@ -79,6 +86,7 @@ class Repeats(logging.Filter):
         self._clock = clock
         self._ends_at = 0.0
         self._seen: dict[tuple[str, object], int] = {}
+        self.dropped = 0
 
     def filter(self, record: logging.LogRecord) -> bool:
         now = self._clock()
@@ -92,7 +100,10 @@ class Repeats(logging.Filter):
             return True
         kind = (record.getMessage(), code)
         self._seen[kind] = self._seen.get(kind, 0) + 1
-        return self._seen[kind] <= REPEATS_LIMIT
+        if self._seen[kind] <= REPEATS_LIMIT:
+            return True
+        self.dropped += 1
+        return False
 
 
 class _Lines(logging.Handler):
@@ -100,13 +111,13 @@ class _Lines(logging.Handler):
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
-        self._descriptor = descriptor
+        self.descriptor = descriptor
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             line = self.format(record).encode("utf-8", "backslashreplace") + b"\n"
             while line:
-                line = line[os.write(self._descriptor, line) :]
+                line = line[os.write(self.descriptor, line) :]
         except OSError:
             pass  # The reader is gone; there is nobody to tell.
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 from passproxy.core import loop, rescue
 from passproxy.core.cookies import CookieNames, Crumbs, SameSite
+from passproxy.core.counts import Counts
 from passproxy.core.errors import (
     AccessDenied,
     CallbackMalformed,
@@ -30,7 +31,7 @@ from passproxy.core.session import Session, own_handle
 from passproxy.core.urls import Origin, with_fragment
 from passproxy.idp.base import Callback
 from passproxy.idp.login import Logins, Started
-from passproxy.web import log
+from passproxy.web import audit, log
 from passproxy.web.asked import Asked
 from passproxy.web.responses import Field, Pages, Response, redirect
 from passproxy.web.session_cookies import SessionCookies
@@ -51,12 +52,13 @@ _RESUMABLE = {error.code: error for error in (LoginUnknown, LoginExpired, LoginR
 class LoginEndpoints:
     """`start`, `login`, the callback, `resume` and `popup`."""
 
-    def __init__(self, origin: Origin, names: CookieNames, logins: Logins, pages: Pages) -> None:
+    def __init__(self, origin: Origin, names: CookieNames, logins: Logins, pages: Pages, counts: Counts) -> None:
         self._origin = origin
         self._names = names
         self._cookies = SessionCookies(names)
         self._logins = logins
         self._pages = pages
+        self._counts = counts
         # A cross-site POST brings no Lax cookie; a plain redirect does.
         self._same_site: SameSite = "None" if logins.provider.callback_method == "POST" else "Lax"
 
@@ -104,15 +106,19 @@ class LoginEndpoints:
             if asked.session is None:
                 raise
             # The back button, or a second tab that was quicker: whoever is in goes on.
+            self._counts.logins["resumed"] += 1
             return self._resumed(self._logins.login_id(callback), asked)
         session = finished.session
+        self._counts.logins["success"] += 1
         log.event(
             "info",
             "auth.login",
             user=session.identity.attributes["user"],
             client=asked.client,
             session=own_handle(session.id),
+            request_id=asked.request_id,
         )
+        audit.event("audit.login", **audit.who(session), client=asked.client, request_id=asked.request_id)
         target = self._origin.url(self._landing(finished.return_to))
         return redirect(target).with_fields(
             (
@@ -157,6 +163,7 @@ class LoginEndpoints:
             or not isinstance(error, (LoginError, AccessDenied))
         ):
             return ()
+        self._counts.logins[error.code] += 1
         # A login that was refused is over: its cookie goes, unless the same answer may be tried again.
         expired = tuple(map(self._expired, self._logins.cookies_over(asked.crumbs.logins)))
         if error.code not in _RESUMABLE or asked.head.method != b"POST":

@@ -16,7 +16,7 @@ from passproxy.core.session import own_handle
 from passproxy.core.urls import Origin
 from passproxy.idp.base import Departure, LogoutNotice, Message
 from passproxy.idp.logout import Logouts
-from passproxy.web import log
+from passproxy.web import audit, log
 from passproxy.web.asked import Asked
 from passproxy.web.responses import ANYWHERE_FROM_HERE, Field, Pages, Response, document, redirect
 from passproxy.web.session_cookies import SessionCookies
@@ -50,7 +50,9 @@ class LogoutEndpoints:
                 user=session.identity.attributes["user"],
                 client=asked.client,
                 session=own_handle(session.id),
+                request_id=asked.request_id,
             )
+            audit.event("audit.logout", **audit.who(session), client=asked.client, request_id=asked.request_id)
         return self._sent_on(departure).with_fields(
             (*self._cookies.expire(asked.crumbs), *self._cookies.forget(asked.crumbs))
         )
@@ -65,7 +67,9 @@ class LogoutEndpoints:
         session = None if asked.session is None else asked.session.session
         notice = await self._logouts.notified(message, session, asked.now)
         if notice.said.handles:
-            log.event("info", "auth.logout_notified", client=asked.client, endpoint=asked.endpoint)
+            place = {"client": asked.client, "endpoint": asked.endpoint, "request_id": asked.request_id}
+            log.event("info", "auth.logout_notified", **place)
+            audit.event("audit.revocation", names=len(notice.said.handles), **place, **audit.who(session))
         expired = self._cookies.expire(asked.crumbs) if notice.ends_this_session else ()
         return self._answer(notice.said).with_fields(expired)
 

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 
 from passproxy.core.cookies import CookieNames
+from passproxy.core.counts import Counts
 from passproxy.core.errors import Overloaded, UpstreamTimeout, UpstreamUnreachable
 from passproxy.core.http1 import NameTable
 from passproxy.web.exchange import Exchange, Limits, Owner
@@ -42,12 +43,14 @@ class UpstreamPool:
         names: NameTable,
         cookies: CookieNames,
         watch: Watch,
+        counts: Counts,
     ) -> None:
         self._dial = dial
         self.limits = limits
         self.names = names
         self.cookies = cookies
         self.watch = watch
+        self.counts = counts
         self._idle: deque[UpstreamConnection] = deque()
         self._is_closed = False
         self._open = 0  # dialled or being dialled, those of tunnels not counted
@@ -136,6 +139,11 @@ class UpstreamPool:
     def discard(self, connection: UpstreamConnection) -> None:
         if connection in self._idle:
             self._idle.remove(connection)
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Connections that are open or being dialled, those of them that are idle, requests that wait for one."""
+        return self._open, len(self._idle), len(self._waiting)
 
     def close(self) -> None:
         """Close what is idle, and keep nothing from now on."""

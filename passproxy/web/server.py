@@ -16,8 +16,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from passproxy.web import log
-from passproxy.web.connection import ClientConnection
+from passproxy.web.connection import ClientConnection, Handler
 from passproxy.web.gateway import Gateway
+from passproxy.web.tunnel import Tunnel
 from passproxy.web.watch import Watch
 
 #: Client connections at a time, tunnels included. One takes about 8 KiB idle, and two descriptors
@@ -33,18 +34,36 @@ BACKLOG = 1024
 _BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 
+#: Makes a connection of a handler, the watch, and what is told when it is gone.
+ConnectionFactory = Callable[[Handler, Watch, Callable[[ClientConnection], None]], ClientConnection]
+
+
 class Server:
     """One domain's listeners and their connections: `open`, then `run`. Sockets that were passed win over `listen`."""
 
-    def __init__(self, listen: str, watch: Watch, passed: Sequence[socket.socket] = ()) -> None:
+    def __init__(
+        self,
+        listen: str,
+        watch: Watch,
+        passed: Sequence[socket.socket] = (),
+        connection: ConnectionFactory = ClientConnection,
+    ) -> None:
         self._listen = listen
+        self._connection = connection
         self._passed = passed
         self._watch = watch
         self._connections: set[ClientConnection] = set()
         self._empty = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
-        self._gateway: Gateway
+        self._tunnels: set[Tunnel] = set()
+        #: Whether new connections are accepted: not yet before `run`, not any more while draining.
+        self.is_serving = False
         self._listeners: list[asyncio.Server]
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Client connections that speak HTTP, and tunnels."""
+        return len(self._connections), len(self._tunnels)
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run something in the background. It must not raise; if it does, that is logged."""
@@ -63,12 +82,13 @@ class Server:
 
         def connection() -> asyncio.Protocol:
             if len(self._connections) + len(gateway.tunnels) >= CONNECTION_LIMIT:
+                gateway.counts.turned_away += 1
                 return _Busy()
-            client = ClientConnection(gateway, self._watch, self._gone)
+            client = self._connection(gateway, self._watch, self._gone)
             self._connections.add(client)
             return client
 
-        self._gateway = gateway
+        self._tunnels = gateway.tunnels
         self._listeners = await self._listening(connection)
 
     async def run(self, stop: asyncio.Event, ready: Callable[[str], None]) -> None:
@@ -77,8 +97,10 @@ class Server:
             sweep = self._tasks.create_task(self._watch.run(), name="sweep time limits")
             for listener in self._listeners:
                 await listener.start_serving()
+            self.is_serving = True
             ready(", ".join(_address(listener.sockets[0]) for listener in self._listeners))
             await stop.wait()
+            self.is_serving = False
             for listener in self._listeners:
                 listener.close()
             await self._drain()
@@ -108,7 +130,7 @@ class Server:
     async def _drain(self) -> None:
         for client in list(self._connections):
             client.finish()
-        for tunnel in list(self._gateway.tunnels):
+        for tunnel in list(self._tunnels):
             tunnel.abort("shutting down")
         if self._connections:
             self._empty.clear()
@@ -126,7 +148,7 @@ async def _guarded(work: Coroutine[Any, Any, None], name: str) -> None:
     try:
         await work
     except Exception as error:
-        log.failure(f"task.failed ({name})", error)
+        log.failure("task.failed", error, task=name)
 
 
 async def _taken_over(passed: socket.socket, factory: Callable[[], asyncio.Protocol]) -> asyncio.Server:

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 from passproxy.core.body import LAST_CHUNK, BodyReader, body_reader, chunk
 from passproxy.core.cookies import CookieNames
+from passproxy.core.counts import Counts
 from passproxy.core.errors import (
     RequestMalformed,
     UpstreamError,
@@ -42,6 +43,7 @@ class Home(Protocol):
     names: NameTable
     cookies: CookieNames
     watch: Watch
+    counts: Counts
 
     def put(self, connection: UpstreamConnection) -> None:
         """Keep it for the next exchange."""
@@ -68,6 +70,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_owner",
         "_pool",
         "_sent",
+        "_sent_at",
         "_was_used",
         "deadline",
         "has_begun",
@@ -86,6 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._keeps_client = True
         self._interims = 0
         self._sent = False  # the request, its body included
+        self._sent_at = 0.0
         self._was_used = False
         self._is_paused = False
         self.has_begun = False
@@ -102,6 +106,7 @@ class UpstreamConnection(asyncio.Protocol):
         client = exchange.client
         client.party = self
         self.transport.write(exchange.wire)
+        self._sent_at = self._pool.watch.clock()
         if exchange.head.body:
             self._sent = False
             self.deadline = NEVER
@@ -183,6 +188,7 @@ class UpstreamConnection(asyncio.Protocol):
         if exchange.head.body == CHUNKED:
             self.transport.write(LAST_CHUNK)
         self._sent = True
+        self._sent_at = self._pool.watch.clock()
         if self._answer is None:
             self.deadline = self._pool.watch.now + self._pool.limits.response_seconds
 
@@ -249,6 +255,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool.watch.watched.discard(self)
         self._pool.left()
         passed = self._with_cookies(exchange, self._lines(answer))
+        self._pool.counts.answers[1] += 1
         lines = (STATUS_LINES[101], *(line + b"\r\n" for line in passed), exchange.upgrade.lines)
         if exchange.upgrade.accept is not None:
             lines += (b"Sec-WebSocket-Accept: " + exchange.upgrade.accept + b"\r\n",)
@@ -276,7 +283,9 @@ class UpstreamConnection(asyncio.Protocol):
         return [*left, *ours, b"Cache-Control: no-store"]
 
     def _begin_answer(self, exchange: Exchange, answer: AnswerHead, rest: bytes) -> None:
-        client = exchange.client
+        client, counts = exchange.client, self._pool.counts
+        counts.answers[answer.status // 100] += 1
+        counts.latency.observe(self._pool.watch.clock() - self._sent_at)
         framing, keeps = b"", client.keeps_alive and exchange.upgrade is None
         self._chunks_answer = answer.body < 0 and exchange.head.version == 1
         if self._chunks_answer:

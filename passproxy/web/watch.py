@@ -26,10 +26,10 @@ class Watched(Protocol):
 
 
 class Watch:
-    """`now` is the monotonic clock, read once a tick."""
+    """`clock` is the monotonic clock, and `now` what it said at the last tick."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
-        self._monotonic = monotonic
+        self.clock = monotonic
         self.now = monotonic()
         self.watched: set[Watched] = set()
 
@@ -40,6 +40,6 @@ class Watch:
             self.sweep()
 
     def sweep(self) -> None:
-        self.now = now = self._monotonic()
+        self.now = now = self.clock()
         for one in [one for one in self.watched if one.deadline < now]:
             one.expire()

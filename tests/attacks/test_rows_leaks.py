@@ -25,7 +25,7 @@ from tests.fakes import idp_saml as idp
 from tests.fakes.gateway import HOST, get, navigation, protecting, request
 from tests.fakes.log import Log
 from tests.fakes.raw import Answer, Raw
-from tests.fakes.upstream import answering, hang, ok
+from tests.fakes.upstream import Upstream, answering, hang, ok
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -199,7 +199,7 @@ async def test_info_06_metadata_is_public_and_made_of_the_configuration(site: Ac
     check_tells_nothing(told)
 
 
-REQUEST_IDS = ['evil"}{', "x" * 8000, "{{7*7}}", "<script>", "a b\tc", "\x80\xff", "0123456789abcdef", "%0a%0devil"]
+REQUEST_IDS = ['evil"}{', "x" * 8000, "{{7*7}}", "<script>", "a b\tc", "\x80\xff", "x" * 65, "%0a%0devil"]
 
 
 @pytest.mark.parametrize("name", ["X-Request-ID", "X-Correlation-ID", "Request-Id", "traceparent"])
@@ -207,13 +207,38 @@ REQUEST_IDS = ['evil"}{', "x" * 8000, "{{7*7}}", "<script>", "a b\tc", "\x80\xff
 async def test_the_id_of_a_refusal_is_our_own(site: AcsSite, log: Log, name: str, value: str) -> None:
     got = [await site.asked(get("/x", f"{name}: {value}")) for _ in range(2)]
     ids = [answer.json()["request_id"] for answer in got]
-    assert all(re.fullmatch("[0-9a-f]{16}", one) for one in ids)
+    assert all(re.fullmatch("[0-9a-f]{20}", one) for one in ids)
     assert ids[0] != ids[1]
     assert value not in ids
     assert [fields["request_id"] for fields in log.named("request.refused")] == ids
     assert not log.tells(value)
     for answer in got:
         assert value.encode("latin-1") not in answer.head + answer.body
+
+
+GIVEN = "7b2e-0123456789abcdef"
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["LOG-06 from a trusted proxy", "LOG-06 from anybody else"])
+async def test_one_that_is_well_formed_is_taken_from_those_who_are_trusted(
+    tmp_path: Path, log: Log, trusted: bool
+) -> None:
+    proxies = ["127.0.0.0/8"] if trusted else ["192.0.2.0/24"]
+    async with (
+        Upstream() as upstream,
+        protecting(upstream.url, tmp_path, trusted_proxies=proxies) as passproxy,
+        Raw(passproxy.address) as raw,
+    ):
+        refused = (await raw.ask(get("/x", f"X-Request-ID: {GIVEN}"))).json()["request_id"]
+        assert log.one("request.refused")["request_id"] == refused
+        await raw.ask(get("/x", f"x-request-id: {GIVEN}", cookie=passproxy.cookie()))
+        spellings = ("x_request_id: a", "X.Request.Id: b", "Connection: x-request-id", f"X-Request-Id: {GIVEN}")
+        await raw.ask(get("/x", *spellings, cookie=passproxy.cookie()))
+        await raw.ask(get("/x", f"X-Request-Id: {GIVEN}", f"X-Request-Id: {GIVEN}", cookie=passproxy.cookie()))
+    assert (refused == GIVEN) is trusted
+    for seen, is_taken in zip(upstream.requests, (trusted, trusted, False), strict=True):
+        assert (seen.one(b"x-request-id") == GIVEN.encode()) is is_taken
+        assert not [name for name, _ in seen.fields if name in (b"x_request_id", b"X.Request.Id")]
 
 
 async def test_log_04_a_refusal_is_one_short_line_however_much_was_sent(

@@ -1,7 +1,7 @@
 """
 `passproxy serve` as a process of its own: what it writes at debug level, what others on the machine see, and foreign clocks.
 
-Rows LOG-03, INFO-07 and CLK-08 of the attack catalogue.
+Rows LOG-03, INFO-03, INFO-07 and CLK-08 of the attack catalogue.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import signal
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -32,6 +33,9 @@ from tests.fakes.upstream import Upstream
 
 SECRET = "s3cret-of-the-client-that-nobody-sees"
 
+AUDIT = "audit.jsonl"
+ADMIN = "admin.sock"
+
 #: Large and small, with a dot and without one.
 DOTS = "\u0130I\u0131i@example.com"
 
@@ -44,7 +48,8 @@ async def serving(folder: Path, upstream: Upstream, **sections: Any) -> AsyncIte
         "listen": f"127.0.0.1:{port}",
         "state_dir": str(folder),
         "upstream": {"url": upstream.url},
-        "log": {"level": "debug", "format": "json"},
+        "log": {"level": "debug", "format": "json", "access": True, "audit": f"file:{folder}/{AUDIT}"},
+        "admin": {"listen": f"unix:{folder}/{ADMIN}"},
         **sections,
     }
     text = yaml.safe_dump(configuration)
@@ -52,16 +57,35 @@ async def serving(folder: Path, upstream: Upstream, **sections: Any) -> AsyncIte
     settings = settings_from(text, "app.yaml", {}, lambda path: Path(path).read_text("utf-8"))
     with running("serve", str(folder / "app.yaml"), cwd=folder) as process:
         await asyncio.to_thread(wait_for, port)
-        yield process, gateway._running(f"127.0.0.1:{port}", settings, asyncio.Event())
+        yield process, gateway.described(f"127.0.0.1:{port}", settings)
 
 
-async def written(process: Any) -> list[dict[str, Any]]:
-    """Everything that it wrote, once it was told to stop: lines of JSON, all of them."""
+async def told_to_monitoring(folder: Path) -> dict[str, Any]:
+    """All that the admin listener says, as if it were a line of the log."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    told: dict[str, Any] = {"time": now, "event": "what the admin listener says"}
+    for path in ("/metrics", "/ready", "/live"):
+        reader, writer = await asyncio.open_unix_connection(folder / ADMIN)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        told[path] = (await reader.read()).decode()
+        writer.close()
+    assert "passproxy_requests_total" in told["/metrics"]
+    return told
+
+
+async def written(process: Any, folder: Path) -> list[dict[str, Any]]:
+    """
+    Everything that it wrote, once it was told to stop: lines of JSON, all of them.
+
+    In the log, with the access log, in the audit log, and what it told its monitoring before.
+    """
+    told = await told_to_monitoring(folder)
     process.send_signal(signal.SIGTERM)
     out, error = await asyncio.to_thread(process.communicate, timeout=30)
     assert out == ""
     assert process.returncode == 0
-    return [json.loads(line) for line in error.splitlines()]
+    audit = (folder / AUDIT).read_text("utf-8")
+    return [told, *(json.loads(line) for line in (*error.splitlines(), *audit.splitlines()))]
 
 
 def check_silent(lines: list[dict[str, Any]], secrets: dict[str, str]) -> None:
@@ -125,7 +149,7 @@ async def test_log_03_a_whole_life_with_openid_connect_tells_no_secret(tmp_path:
                 await site.asked(get("/y z?token=very-private-query", cookie=cookie))
                 await upstream.stop()
                 await site.asked(get("/y?token=very-private-query", cookie=cookie))
-            lines = await written(process)
+            lines = await written(process, tmp_path)
         secrets.update({f"access token {n}": h["Authorization"].split()[1] for n, h in enumerate(op.userinfo_headers)})
         secrets.update({f"refresh token {n}": token for n, token in enumerate(op._refresh)})
         for number, (form, headers) in enumerate(op.token_requests):
@@ -139,6 +163,11 @@ async def test_log_03_a_whole_life_with_openid_connect_tells_no_secret(tmp_path:
         "auth.logout",
         "http.reject",
         "upstream.error",
+        "http.access",
+        "audit.login",
+        "audit.refusal",
+        "audit.logout",
+        "audit.revocation",
     }
     assert len(secrets) > 25
     check_silent(lines, secrets)
@@ -163,7 +192,7 @@ async def test_log_03_a_whole_life_with_saml_tells_no_secret(tmp_path: Path) -> 
         query = idp.by_redirect(idp.logout()).decode()
         await site.asked(get(f"/.passproxy/saml/slo?{query}", cookie=session))
         await site.asked(get(f"/.passproxy/saml/slo?{query}x", cookie=session))
-        lines = await written(process)
+        lines = await written(process, tmp_path)
     secrets = {
         "session": session.partition("=")[2],
         "login cookie": begun.cookie.partition("=")[2],
@@ -177,7 +206,13 @@ async def test_log_03_a_whole_life_with_saml_tells_no_secret(tmp_path: Path) -> 
         "logout message": parse_qs(query)["SAMLRequest"][0],
         "private key": idp.keys("sp").key_pem.decode().split("\n")[1],
     }  # fmt: skip
-    assert {line["event"] for line in lines} >= {"auth.login", "auth.reject"}
+    assert {line["event"] for line in lines} >= {
+        "auth.login",
+        "auth.reject",
+        "http.access",
+        "audit.login",
+        "audit.revocation",
+    }
     check_silent(lines, secrets)
 
 
@@ -252,7 +287,7 @@ async def test_the_hour_and_the_letters_of_a_place_change_nothing(
             shifted = idp.answer(begun.facts(issued_at=time.time() + hours * 3600))
             answer = await site.asked(site.posted(begun, shifted))
             assert (answer.status, b"PP-SAML-TIME" in answer.body) == (403, True)
-        lines_written = await written(process)
+        lines_written = await written(process, tmp_path)
     for line in lines_written:
         assert line["time"].endswith("+00:00")
         told = idp.instant(before), idp.instant(time.time() + 1)

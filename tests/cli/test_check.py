@@ -172,3 +172,15 @@ def test_nothing_is_made_or_changed(written, tmp_path: Path, capsys: pytest.Capt
     assert main(["check", file]) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["app.yaml"]
     assert "state does not exist yet" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("listen", "is_open"), [("0.0.0.0:9123", True), ("[::]:9123", True), ("127.0.0.1:9123", False)]
+)
+def test_an_admin_listener_that_everybody_reaches_is_warned_of(
+    written, capsys: pytest.CaptureFixture[str], listen: str, is_open: bool
+) -> None:
+    assert main(["check", written(f"{GOOD}admin: {{listen: '{listen}'}}\n")]) == 0
+    shown = capsys.readouterr()
+    assert listen in shown.out
+    assert ("admin.listen is open" in " ".join(shown.err.split())) is is_open

@@ -33,6 +33,8 @@ def found(folder: Path, **sections: Any) -> list[Danger]:
         ({"log": {"level": "debug"}}, "log.level"),
         ({"listen": "0.0.0.0:8123"}, "listen"),
         ({"listen": "[::]:8123"}, "listen"),
+        ({"admin": {"listen": "0.0.0.0:9123"}}, "admin.listen"),
+        ({"admin": {"listen": "[::]:9123"}}, "admin.listen"),
         ({"trusted_proxies": ["0.0.0.0/0"]}, "trusted_proxies"),
         ({"trusted_proxies": ["10.0.0.0/8", "::/0"]}, "trusted_proxies"),
     ],

@@ -128,3 +128,20 @@ def test_who_forwards_is_named_unless_that_is_turned_off():
 
 def test_each_domain_has_its_own_name():
     assert module.pseudonym(ORIGIN) != module.pseudonym(Origin("https", "other.example.com", 443))
+
+
+@pytest.mark.parametrize(
+    ("peer", "is_trusted"),
+    [("", True), ("127.0.0.1", True), ("::ffff:127.0.0.1", True), ("192.0.2.9", False), ("2001:db8::1", False)],
+)
+def test_a_peer_is_trusted_by_its_address_and_a_local_socket_always(peer, is_trusted):
+    assert [FORWARDED.trusts(peer) for _ in range(2)] == [is_trusted] * 2
+
+
+def test_peers_are_remembered_within_bounds(monkeypatch):
+    monkeypatch.setattr(module, "REMEMBERED_LIMIT", 2)
+    forwarded = Forwarded(ORIGIN, TRUSTED)
+    for number in range(10):
+        assert not forwarded.trusts(f"192.0.2.{number}")
+    assert len(forwarded._trusts) <= 2
+    assert forwarded.trusts("")

@@ -28,12 +28,19 @@ FORWARDED = (
     b"X-Forwarded-For: 192.0.2.1\r\nX-Real-IP: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n"
     b"X-Forwarded-Host: app.example.com\r\nX-Forwarded-Port: 443\r\n"
 )
+REQUEST_ID = b"X-Request-Id: r-1\r\n"
 HOSTILE = lines_of("headers_hostile.txt")
 
 
 def leaving(head: RequestHead, identity: bytes = IDENTITY, cookies: tuple[bytes, ...] = (), **more: bytes) -> bytes:
     return outgoing(
-        head, host=b"app.example.com", cookies=list(cookies), identity=identity, forwarded=FORWARDED, **more
+        head,
+        host=b"app.example.com",
+        cookies=list(cookies),
+        identity=identity,
+        forwarded=FORWARDED,
+        request_id=b"r-1",
+        **more,
     )
 
 
@@ -53,7 +60,7 @@ def as_cgi(wire: bytes) -> dict[bytes, list[bytes]]:
 
 def our_view() -> dict[bytes, list[bytes]]:
     start = b"GET / HTTP/1.1\r\n"
-    return as_cgi(start + IDENTITY + FORWARDED + b"\r\n")
+    return as_cgi(start + IDENTITY + FORWARDED + REQUEST_ID + b"\r\n")
 
 
 _SEPARATOR = st.sampled_from(["-", "_", ".", "--", "_-", "~", "!", "+", "|", "-_-", "'"])
@@ -278,12 +285,19 @@ def test_the_head_that_leaves_is_complete_and_in_order():
     wire = leaving(head, cookies=(b"x=1", b"y=2"), connection=b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
     assert wire == (
         b"POST /a;b?c=%2F HTTP/1.1\r\nHost: app.example.com\r\nAccept: a\r\nContent-Length: 3\r\nB: c\r\n"
-        b"Cookie: x=1\r\nCookie: y=2\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" + IDENTITY + FORWARDED + b"\r\n"
+        b"Cookie: x=1\r\nCookie: y=2\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        + IDENTITY
+        + FORWARDED
+        + REQUEST_ID
+        + b"\r\n"
     )
 
 
 def test_a_head_of_nothing_but_a_host_leaves_too():
-    assert leaving(request(), identity=b"") == b"GET / HTTP/1.1\r\nHost: app.example.com\r\n" + FORWARDED + b"\r\n"
+    assert (
+        leaving(request(), identity=b"")
+        == b"GET / HTTP/1.1\r\nHost: app.example.com\r\n" + FORWARDED + REQUEST_ID + b"\r\n"
+    )
 
 
 def test_an_absolute_form_leaves_in_origin_form():

@@ -14,6 +14,7 @@ from typing import Literal
 from passproxy.core.errors import LoginError
 from passproxy.core.identity import Authentication
 from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof, ProviderFacts
+from passproxy.idp.standing import Freshness, Standing
 
 ISSUER = "https://idp.example.com"
 SUBJECT = "s-1"
@@ -45,6 +46,9 @@ class Desk:
         self.departure: Departure | None = Departure("https://idp.example.com/bye")
         self.notices: list[tuple[Message, Proof | None]] = []
         self.notice: LogoutNotice | LoginError = LogoutNotice(("sid:1",), 0)
+
+    def standing(self) -> Standing:
+        return Freshness().standing(is_known=True, signing_keys=1)
 
     async def start(self, login_id: str, proof: Proof, now: float) -> str:
         return f"https://idp.example.com/?state={login_id}&word={proof.derive('word')}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from passproxy.core.counts import Counts
 from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused
 from passproxy.core.identity import AttributeRules, identity_from
 from passproxy.core.kept import disclosed, enclosed
@@ -29,7 +30,7 @@ class Stand:
         self.sessions = Sessions(RING, 36000, lambda session: b"", rules)
         self.tasks: list[asyncio.Future[None]] = []
         renewals = None if before is None else before.renewals
-        self.renewals = Renewals(desk, self.sessions, RING, AttributeRules(), self._spawn, renewals)
+        self.renewals = Renewals(desk, self.sessions, RING, AttributeRules(), Counts(), self._spawn, renewals)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self.tasks.append(asyncio.ensure_future(work))

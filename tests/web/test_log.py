@@ -9,6 +9,7 @@ import pytest
 
 from passproxy.web import log
 from passproxy.web.log import FIELD_LIMIT_CHARACTERS, JsonFormatter, TextFormatter
+from passproxy.web.log_writer import Writer
 
 HOSTILE = [
     "a\nb",
@@ -73,3 +74,25 @@ def test_an_exception_is_told_by_its_type_and_place_and_not_by_its_text(caplog):
 
 def test_bytes_are_shown_escaped():
     assert log.shown(b"/\xff\n") == "/\\xff\n"
+
+
+@pytest.mark.parametrize(
+    ("message", "event", "detail"),
+    [
+        ("idp.refresh_failed code=PP-X attempt=2 no route", "idp.refresh_failed", "code=PP-X attempt=2 no route"),
+        ("idp.refresh_failed", "idp.refresh_failed", None),
+    ],
+)
+def test_a_sentence_of_an_adapter_has_its_event_in_front(message, event, detail):
+    made = logging.LogRecord("passproxy.idp.oidc", logging.WARNING, "", 0, message, (), None)
+    read = json.loads(JsonFormatter().format(made))
+    assert (read["event"], read.get("detail"), read["source"]) == (event, detail, "idp.oidc")
+
+
+def test_what_was_dropped_adds_up_over_the_writers_of_both_logs(monkeypatch):
+    assert log.lines_dropped() == (0, 0)
+    writer = Writer(2, JsonFormatter())
+    writer.lost, writer.repeats.dropped = 3, 4
+    for name in ("passproxy", "passproxy.audit"):
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [writer])
+    assert log.lines_dropped() == (3, 4), "one that both share counts once"

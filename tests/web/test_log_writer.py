@@ -70,7 +70,7 @@ def test_log_04_a_reader_that_stops_holds_nothing_up_and_what_is_lost_is_counted
     written = [line["number"] for line in lines if line["event"] == "auth.login"]
     assert written == sorted(written)
     lost = [line["count"] for line in lines if line["event"] == "log.lost"]
-    assert len(written) + sum(lost) == count
+    assert len(written) + sum(lost) == count == len(written) + writer.lost
     assert sum(lost) > 0
 
 
@@ -91,6 +91,7 @@ def test_log_04_a_refusal_that_repeats_is_counted_instead():
     assert repeats.filter(record("auth.reject", code="PP-SAML-SIGNATURE")), "another reason has its own count"
     assert all(repeats.filter(record("auth.login")) for _ in range(REPEATS_LIMIT + 50)), "no refusal is none"
     assert said == []
+    assert repeats.dropped == 50
     clock.now += WINDOW_SECONDS
     assert repeats.filter(refusal)
     (line,) = said

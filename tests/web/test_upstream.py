@@ -113,6 +113,7 @@ async def test_the_applications_request_has_nothing_that_was_not_sent_but_what_i
     assert added == {
         *(b"X-Passproxy-User", b"X-Passproxy-Subject", b"X-Passproxy-Groups", b"X-Passproxy-Session-Expires"),
         *(b"X-Forwarded-For", b"X-Real-IP", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Port", b"Via"),
+        b"X-Request-Id",
     }
 
 

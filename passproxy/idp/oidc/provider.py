@@ -54,6 +54,7 @@ from passproxy.idp.oidc.remembered import Remembered, packed, remembered_from
 from passproxy.idp.oidc.token_endpoint import Tokens, redeem, refreshed
 from passproxy.idp.oidc.userinfo import SubjectForeign, is_needed, userinfo
 from passproxy.idp.replay import ReplayCache
+from passproxy.idp.standing import Freshness, Standing
 
 if TYPE_CHECKING:
     from passproxy.core.settings import OidcSettings
@@ -113,6 +114,8 @@ class OidcProvider:
         self._metadata = Kept(self._read_metadata, clock, self._metadata_on_disk())
         self._keys = Kept(self._read_keys, clock)
         self._spent = ReplayCache()
+        self._clock = clock
+        self._freshness = Freshness()
 
     async def start(self, login_id: str, proof: Proof, now: float) -> str:
         """The authorization request, with `state`, `nonce` and PKCE (S256) always."""
@@ -224,6 +227,11 @@ class OidcProvider:
         """A relying party publishes nothing."""
         return {}
 
+    def standing(self) -> Standing:
+        keys = self._keys.value
+        is_known = self._metadata.value is not None
+        return self._freshness.standing(is_known=is_known, signing_keys=0 if keys is None else len(keys.keys))
+
     async def run(self) -> None:
         """Keep description and keys fresh; after a failure sooner, and less and less often."""
         failures = 0
@@ -231,9 +239,11 @@ class OidcProvider:
             try:
                 await self._metadata.refresh()
                 await self._keys.refresh()
+                self._freshness.confirmed(self._clock())
                 failures = 0
             except LoginError as error:
                 failures += 1
+                self._freshness.failed(error)
                 _log.warning("idp.refresh_failed code=%s attempt=%d %s", error.code, failures, error.detail)
             await asyncio.sleep(pause_seconds(failures, self._chance()))
 

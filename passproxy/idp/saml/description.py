@@ -29,6 +29,7 @@ from passproxy.idp.saml.errors import MetadataRefused
 from passproxy.idp.saml.messages import IdpDescription, describe_request, description_from
 from passproxy.idp.saml.pool import Verifier
 from passproxy.idp.saml.request import guard_provider_url
+from passproxy.idp.standing import Freshness, Standing
 
 if TYPE_CHECKING:
     from passproxy.core.settings import SamlSettings
@@ -73,6 +74,7 @@ class DescriptionSource:
         self._was_last_good_read = False
         self._one_at_a_time = asyncio.Lock()
         self._tried_at = float("-inf")
+        self._freshness = Freshness()
 
     async def current(self, now: float) -> IdpDescription:
         """
@@ -95,6 +97,14 @@ class DescriptionSource:
     def known(self) -> IdpDescription | None:
         """What is known, without asking anybody."""
         return self._description
+
+    def standing(self) -> Standing:
+        known = self._description
+        if known is None:
+            return self._freshness.standing(is_known=False, signing_keys=0)
+        is_known = known.valid_until is None or known.valid_until > self._clock()
+        count, end = len(known.certificates), known.certificates_expire
+        return self._freshness.standing(is_known=is_known, signing_keys=count, keys_expire_at=end)
 
     async def renewed(self, known: IdpDescription) -> IdpDescription | None:
         """A description that differs from `known`, if looking again, at most once a minute, finds one."""
@@ -126,6 +136,7 @@ class DescriptionSource:
         return pause * (1 - _JITTER * secrets.SystemRandom().random())
 
     def _log_failure(self, error: LoginError, failures: int = 1) -> None:
+        self._freshness.failed(error)
         held = "none is held" if self._description is None else "the previous one stays in use"
         level = logging.ERROR if failures >= ALARMING_FAILURES else logging.WARNING
         logger.log(level, "idp.metadata_failed %s; %s", error.detail or error.code, held)
@@ -147,6 +158,7 @@ class DescriptionSource:
         document = await self._read()
         description = await self._described(document)
         self._adopt(description, document)
+        self._freshness.confirmed(self._clock())
         try:
             await asyncio.to_thread(self._last_good.store, self._as_last_good(document))
         except OSError as error:

@@ -50,6 +50,7 @@ from passproxy.idp.saml.request import (
     service_provider,
 )
 from passproxy.idp.saml.single_logout import SingleLogout
+from passproxy.idp.standing import Standing
 
 if TYPE_CHECKING:
     from passproxy.core.settings import SamlSettings
@@ -146,6 +147,9 @@ class SamlProvider:
 
     def documents(self) -> Mapping[str, Document]:
         return {METADATA_PATH: Document("application/samlmetadata+xml", metadata(self._us, self._keys))}
+
+    def standing(self) -> Standing:
+        return self._source.standing()
 
     async def run(self) -> None:
         try:

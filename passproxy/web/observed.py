@@ -1,0 +1,36 @@
+"""
+What there is to see of a running instance, and whether it is ready. Nothing is measured here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from passproxy.core.counts import Counts
+from passproxy.idp.base import IdentityProvider
+from passproxy.idp.revocation import Revocations
+from passproxy.web.pool import UpstreamPool
+from passproxy.web.server import Server
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """The parts of one instance. `keys` is how many sign or verify its sessions, `clock` seconds since the epoch."""
+
+    counts: Counts
+    server: Server
+    pool: UpstreamPool
+    provider: IdentityProvider
+    revocations: Revocations
+    keys: int
+    clock: Callable[[], float]
+
+    def not_ready(self) -> list[str]:
+        """Why no requests should be sent here; empty when they should."""
+        reasons = []
+        if not self.server.is_serving:
+            reasons.append("not accepting connections: starting or stopping")
+        if not self.provider.standing().is_known:
+            reasons.append("nothing is known about the identity provider yet: nobody could log in")
+        return reasons
