@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from passproxy.cli import EXIT_CONFIG
-from passproxy.cli.serve import OTHER_FILES
+from passproxy.cli.serving import OTHER_FILES
 from passproxy.core.settings import UpstreamSettings
 from passproxy.web.server import CONNECTION_LIMIT, DRAIN_SECONDS
 
