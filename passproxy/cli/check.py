@@ -71,7 +71,9 @@ def _warnings(settings: Settings, file: str | None) -> list[str]:
     found = []
     if settings.oidc and settings.oidc.client_secret and file and "PASSPROXY_OIDC_CLIENT_SECRET" not in os.environ:
         mode = Path(file).stat().st_mode
-        if mode & (stat.S_IRGRP | stat.S_IROTH) and "client_secret:" in Path(file).read_text("utf-8"):
+        # On a read-only mount it is a copy or somebody else's, whose mode says nothing about who reads the original.
+        is_ours = not os.statvfs(file).f_flag & os.ST_RDONLY
+        if is_ours and mode & (stat.S_IRGRP | stat.S_IROTH) and "client_secret:" in Path(file).read_text("utf-8"):
             found.append(
                 f"{file} contains client_secret and can be read by others: use client_secret_file, or chmod 600"
             )
