@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 
 import passproxy
@@ -52,8 +53,8 @@ exit codes: 0 done; 1 refused or failed; 2 wrong usage; 78 mistakes in the confi
 """
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run a command line and return the exit code."""
+def command_line(names: Iterable[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser, with the commands of these names. Manual pages and completions are made from it."""
     parser = argparse.ArgumentParser(
         prog="passproxy",
         description="Single sign-on in front of any web application (SAML 2.0 and OpenID Connect).",
@@ -62,9 +63,15 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"passproxy {passproxy.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    given = sys.argv[1:] if arguments is None else arguments
-    for name in given[:1] if given[:1] and given[0] in COMMANDS else COMMANDS:
+    for name in names:
         import_module(f"passproxy.cli.{_MODULES.get(name, name)}").add(commands)
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line and return the exit code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    parser = command_line(given[:1] if given[:1] and given[0] in COMMANDS else COMMANDS)
     chosen = parser.parse_args(given)
     try:
         return int(chosen.run(chosen))

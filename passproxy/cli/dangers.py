@@ -119,7 +119,9 @@ def _secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _is_readable_by_others(path: str) -> bool:
     try:
-        return bool(os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH))
+        # On a read-only mount it is a copy or somebody else's, whose mode says nothing about who reads the original.
+        is_copy = os.statvfs(path).f_flag & os.ST_RDONLY
+        return not is_copy and bool(os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH))
     except OSError:
         return False
 

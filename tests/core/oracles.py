@@ -8,6 +8,8 @@ the parser takes for content, never by asking it what it thinks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.metadata import version
 from typing import NamedTuple
 
 import h11
@@ -85,6 +87,19 @@ def _h11_body(connection: h11.Connection) -> tuple[bytes, bool]:
             fed = True
         else:
             return content, False
+
+
+#: Debian's httptools is older than llhttp and has its predecessor, http-parser, which reads some framings otherwise.
+HAS_LLHTTP = tuple(map(int, version("httptools").split(".")[:2])) >= (0, 2)
+
+
+def request_oracles() -> tuple[Callable[[bytes], Reading | None], ...]:
+    return (h11_request, llhttp_request) if HAS_LLHTTP else (h11_request,)
+
+
+def answer_readings(head: bytes, method: bytes) -> tuple[Reading | None, ...]:
+    """What each of them reads in an answer to a request with this method."""
+    return (h11_answer(head, method), llhttp_answer(head)) if HAS_LLHTTP else (h11_answer(head, method),)
 
 
 class _Events:

@@ -42,7 +42,7 @@ from passproxy.core.http1 import (
     request_head,
 )
 from tests.core.given import REQUEST_NAMES, examples, request
-from tests.core.oracles import Reading, framed, h11_answer, h11_request, llhttp_answer, llhttp_request
+from tests.core.oracles import Reading, answer_readings, framed, request_oracles
 
 _NOTED = frozenset(b"host connection content-length transfer-encoding expect upgrade".split())
 
@@ -87,7 +87,7 @@ def assert_oracles_agree(data: bytes, head: RequestHead) -> None:
         }
     content, complete = framed(None if head.body == CHUNKED else head.body)
     ours = without_coding_case(Reading((head.method, target), fields_of(head.lines), content, complete))
-    for oracle in (h11_request, llhttp_request):
+    for oracle in request_oracles():
         reading = oracle(data)
         assert reading is not None, f"{oracle.__name__} refuses what was accepted: {data!r}"
         assert without_coding_case(reading) == ours, oracle.__name__
@@ -105,7 +105,7 @@ def assert_oracles_agree_on_answer(data: bytes, head: AnswerHead) -> None:
         return  # what follows is no HTTP; upgrade.py's business
     content, complete = framed({CHUNKED: None, UNTIL_CLOSE: -1}.get(head.body, head.body))
     ours = without_coding_case(Reading(head.status, fields_of(head.lines), content, complete))
-    for reading in (h11_answer(data, b"GET"), llhttp_answer(data)):
+    for reading in answer_readings(data, b"GET"):
         assert reading is not None, f"refused by an oracle: {data!r}"
         assert without_coding_case(reading) == ours
 
