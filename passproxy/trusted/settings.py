@@ -59,7 +59,7 @@ def settings_from(environ: Mapping[str, str]) -> Settings:
         SettingsInvalid: names every problem.
     """
     given = {name.removeprefix(PREFIX): value.strip() for name, value in environ.items() if name.startswith(PREFIX)}
-    problems = [_unknown(name) for name in sorted(given) if name not in VARIABLES]
+    problems = [problem for name in sorted(given) if name not in VARIABLES and (problem := _mistyped(name))]
     preset = _preset(given, problems)
     issuer = given.get("ISSUER") or preset.issuer
     settings = Settings(
@@ -89,9 +89,10 @@ def variables(settings: Settings) -> Mapping[str, str]:
     return {PREFIX + name: value for name, value in values.items() if value}
 
 
-def _unknown(name: str) -> str:
+def _mistyped(name: str) -> str:
+    """Names that resemble none of ours belong to somebody else: frameworks have TRUSTED_PROXY_COUNT and the like."""
     near = difflib.get_close_matches(name, VARIABLES, n=1)
-    return f"{PREFIX}{name} is not known" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
+    return f"{PREFIX}{name} is not known; did you mean {PREFIX}{near[0]}?" if near else ""
 
 
 def _preset(given: Mapping[str, str], problems: list[str]) -> Preset:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from passproxy.trusted.enrolment import PROOF_TYPE
+from passproxy.trusted.enrolment import JWKS_PATH, PROOF_TYPE, TRUST_PATH
 from tests.trusted.given import HEADER, NOW, Proxy, Published, body, jwk, published
+
+_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{22,86}\Z")
 
 
 @dataclass
@@ -33,12 +35,21 @@ class Describing:
         return self.server.origin
 
     def answer(self, handler: BaseHTTPRequestHandler) -> None:
-        parts = urlsplit(handler.path)
-        documents: dict[str, Callable[[], Any]] = {
-            "/.passproxy/trust.json": lambda: self._description(parse_qs(parts.query)["challenge"][0]),
-            "/.passproxy/jwks.json": lambda: {"keys": [jwk(key) for key in self.keys or (self.proxy.key,)]},
-        }
-        body(json.dumps(documents[parts.path]()).encode())(handler)
+        path, _, query = handler.path.partition("?")
+        name, _, challenge = query.partition("=")
+        status, cached = 200, "public, max-age=300"
+        document: dict[str, Any] = {"keys": [jwk(key) for key in self.keys or (self.proxy.key,)]}
+        if path == TRUST_PATH:
+            document = self._description(challenge)
+            if not query:
+                del document["proof"]
+            elif name == "challenge" and _CHALLENGE.match(challenge):
+                cached = "no-store"
+            else:
+                status, cached, document = 400, "no-store", {"title": "Bad Request", "status": 400}
+        elif path != JWKS_PATH:
+            status = 404
+        body(json.dumps(document).encode(), status, Content_Type="application/json", Cache_Control=cached)(handler)
 
     def _description(self, challenge: str) -> dict[str, Any]:
         now = int(self.proxy.now())

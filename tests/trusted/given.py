@@ -115,7 +115,8 @@ def body(document: bytes, status: int = 200, **headers: str) -> Script:
         for name, value in {"Content-Length": str(len(document)), **headers}.items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
-        handler.wfile.write(document)
+        if handler.command != "HEAD":
+            handler.wfile.write(document)
 
     return answer
 
@@ -132,6 +133,8 @@ class Published:
             def do_GET(self) -> None:
                 published.asked.append(self.path)
                 published.script(self)
+
+            do_HEAD = do_GET
 
             def log_message(self, *_: object) -> None:
                 pass

@@ -84,7 +84,12 @@ def test_a_mistyped_variable_is_no_silent_default() -> None:
     assert problems({**FOUR, "TRUSTED_PROXY_AUDIENCES": "x"}) == (
         "TRUSTED_PROXY_AUDIENCES is not known; did you mean TRUSTED_PROXY_AUDIENCE?",
     )
-    assert problems({**FOUR, "TRUSTED_PROXY_ZZZ": "x"}) == ("TRUSTED_PROXY_ZZZ is not known",)
+    assert problems({**FOUR, "TRUSTED_PROXY_JWKS_URI": "x"})
+
+
+@pytest.mark.parametrize("name", ["TRUSTED_PROXY_COUNT", "TRUSTED_PROXY_IPS", "TRUSTED_PROXIES", "TRUSTED_HOSTS"])
+def test_a_variable_of_somebody_else_is_left_to_them(name: str) -> None:
+    assert settings_from({**FOUR, name: "1"}) == settings_from(FOUR)
 
 
 def test_settings_survive_being_written_down() -> None:
