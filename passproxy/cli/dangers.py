@@ -119,15 +119,27 @@ def _secret_files(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _is_readable_by_others(path: str) -> bool:
     try:
+        found = os.stat(path)
         # On a read-only mount it is a copy or somebody else's, whose mode says nothing about who reads the original.
-        is_copy = os.statvfs(path).f_flag & os.ST_RDONLY
-        return not is_copy and bool(os.stat(path).st_mode & (stat.S_IRGRP | stat.S_IROTH))
+        if os.statvfs(path).f_flag & os.ST_RDONLY:
+            return False
     except OSError:
         return False
+    # A secret that an orchestrator mounts is root's: through its group alone can we read it at all.
+    is_by_group_alone = os.geteuid() not in (0, found.st_uid) and found.st_gid in (os.getegid(), *os.getgroups())
+    return bool(found.st_mode & (stat.S_IROTH if is_by_group_alone else stat.S_IRGRP | stat.S_IROTH))
 
 
 def _state(settings: Settings) -> Iterator[Danger]:
     path = state_dir_of(settings)
+    if settings.saml and settings.saml.metadata_file and not os.access(settings.saml.metadata_file, os.R_OK):
+        yield Danger(
+            "saml.metadata_file",
+            f"{settings.saml.metadata_file} cannot be read: nobody can log in until it can",
+            False,
+        )
+    if _needs_no_state(settings):
+        return
     if not path.exists():
         yield Danger("state_dir", f"{path} does not exist yet: the first start makes it, and the keys in it", False)
     kind = file_system_of(path)
@@ -138,12 +150,11 @@ def _state(settings: Settings) -> Iterator[Danger]:
             "everybody out; mount a volume there",
             False,
         )
-    if settings.saml and settings.saml.metadata_file and not os.access(settings.saml.metadata_file, os.R_OK):
-        yield Danger(
-            "saml.metadata_file",
-            f"{settings.saml.metadata_file} cannot be read: nobody can log in until it can",
-            False,
-        )
+
+
+def _needs_no_state(settings: Settings) -> bool:
+    """With all keys given, what is kept are copies that are fetched again."""
+    return settings.session.keys_file is not None and (settings.saml is None or settings.saml.key_file is not None)
 
 
 def file_system_of(path: Path, mounts: Path = _MOUNTS) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,31 @@ def test_secrets_that_others_can_read_are_named(tmp_path: Path, mode: int) -> No
     for file in (keys, client):
         file.chmod(0o600)
     assert not any(danger.is_grave for danger in found(tmp_path, oidc={"private_key_file": str(client)}))
+
+
+@pytest.mark.parametrize(("mode", "is_named"), [(0o440, False), (0o444, True), (0o604, True)])
+def test_a_mounted_secret_is_readable_through_its_group_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, is_named: bool
+) -> None:
+    """As Kubernetes mounts it: root's, for the group of the pod."""
+    file = tmp_path / "keys.json"
+    file.write_text("x")
+    file.chmod(mode)
+    monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 65532)
+    monkeypatch.setattr(os, "getegid", lambda: file.stat().st_gid)
+    keys = [danger.key for danger in found(tmp_path, session={"keys_file": str(file)})]
+    assert ("session.keys_file" in keys) == is_named
+
+
+def test_a_state_that_nothing_depends_on_may_be_anywhere(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.touch(0o600)
+    given: dict[str, Any] = {"session": {"keys_file": str(keys)}}
+    passing = Path("/dev/shm/passproxy")
+    assert found(passing, **given) == []
+    assert [danger.key for danger in found(passing, saml=SAML, **given)] == ["state_dir", "state_dir"]
+    own = {"key_file": str(keys), "certificate_file": str(keys)}
+    assert found(passing, saml=SAML | own, **given) == []
 
 
 def test_cfg_09_a_state_that_is_not_there_yet_is_said(tmp_path: Path) -> None:

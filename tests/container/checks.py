@@ -131,4 +131,5 @@ def logged_no_secret(site: Site, instances: list[Instance]) -> str:
     assert len(secrets) == 2
     assert not any(secret in said for secret in secrets)
     assert "Traceback" not in said, said[-2000:]
+    assert "config.danger" not in said, "a configuration without a danger is warned of"
     return f"{len(said.splitlines())} lines"

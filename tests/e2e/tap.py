@@ -24,6 +24,7 @@ class Tap:
     sent: bytearray = field(default_factory=bytearray)
     sent_bytes: int = 0
     _more: asyncio.Event = field(default_factory=asyncio.Event)
+    _relays: set[asyncio.Task[None]] = field(default_factory=set)
 
     def clear(self) -> None:
         self.sent.clear()
@@ -34,6 +35,11 @@ class Tap:
         while self.sent_bytes < count:
             self._more.clear()
             await self._more.wait()
+
+    def cut(self) -> None:
+        """End all connections that are open, as an application does that goes down."""
+        for relay in self._relays:
+            relay.cancel()
 
     def note(self, data: bytes) -> None:
         self._more.set()
@@ -46,10 +52,11 @@ class Tap:
 async def tapped(host: str, port: int) -> AsyncIterator[Tap]:
     """Listen, and relay to this address."""
     tap = Tap()
-    connections: set[asyncio.Task[None] | None] = set()
 
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.add(asyncio.current_task())
+        task = asyncio.current_task()
+        assert task is not None
+        tap._relays.add(task)
         with contextlib.suppress(OSError, asyncio.CancelledError):
             back, forth = await asyncio.open_connection(host, port)
             try:
@@ -61,7 +68,7 @@ async def tapped(host: str, port: int) -> AsyncIterator[Tap]:
             finally:
                 forth.close()
         writer.close()
-        connections.discard(asyncio.current_task())
+        tap._relays.discard(task)
 
     server = await asyncio.start_server(relay, "127.0.0.1", 0)
     tap.port = server.sockets[0].getsockname()[1]
@@ -69,9 +76,8 @@ async def tapped(host: str, port: int) -> AsyncIterator[Tap]:
         yield tap
     finally:
         server.close()
-        left = [task for task in connections if task is not None]
-        for task in left:
-            task.cancel()
+        left = list(tap._relays)
+        tap.cut()
         await asyncio.gather(*left, return_exceptions=True)
 
 
