@@ -62,10 +62,15 @@ def creatable(path: Path) -> None:
 
 
 def _check_folder(state_dir: Path) -> None:
-    if not state_dir.exists():
-        creatable(state_dir)
-    elif not state_dir.is_dir():
-        raise ConfigError((f"state_dir: {state_dir} is no folder",))
+    try:
+        if state_dir.exists() and not state_dir.is_dir():
+            raise ConfigError((f"{state_dir} is no folder",))
+        if not state_dir.exists():
+            creatable(state_dir)
+    except ConfigError as error:
+        raise ConfigError(tuple(f"state_dir: {problem}" for problem in error.problems)) from None
+    except OSError as error:
+        raise ConfigError((f"state_dir: {state_dir}: {error.strerror}",)) from None
 
 
 def _check_keys(settings: Settings, state_dir: Path) -> None:

@@ -140,7 +140,7 @@ def _state(settings: Settings) -> Iterator[Danger]:
         )
     if _needs_no_state(settings):
         return
-    if not path.exists():
+    if not os.path.exists(path):  # unlike Path.exists, never an error
         yield Danger("state_dir", f"{path} does not exist yet: the first start makes it, and the keys in it", False)
     kind = file_system_of(path)
     if kind in _PASSING:
@@ -160,10 +160,10 @@ def _needs_no_state(settings: Settings) -> bool:
 def file_system_of(path: Path, mounts: Path = _MOUNTS) -> str | None:
     """The kind of file system on which something is, or would be made; None where the system does not say (proc(5))."""
     try:
-        lines = mounts.read_text("utf-8", "replace").splitlines()
+        lines, place = mounts.read_text("utf-8", "replace").splitlines(), path.resolve()
     except OSError:
         return None
-    place, longest, kind = path.resolve(), -1, None
+    longest, kind = -1, None
     for line in lines:
         left, _, right = line.partition(" - ")
         point = Path(left.split()[4].replace("\\040", " "))

@@ -48,7 +48,7 @@ def test_what_is_there_is_read(tmp_path: Path) -> None:
     ("sections", "problem"),
     [
         ({"state_dir": "{folder}/file"}, "state_dir: {folder}/file is no folder"),
-        ({"state_dir": "{folder}/file/state"}, "{folder}/file/state: cannot be made: {folder}/file is no folder here"),
+        ({"state_dir": "{folder}/file/state"}, "state_dir: {folder}/file/state: cannot be made: {folder}/file is no folder here"),
         ({"session": {"keys_file": "{folder}/none"}}, "{folder}/none: the session keys cannot be read or made: No such file or directory"),
         ({"revocation": {"store": "file:{folder}/no/ended"}}, "revocation.store: {folder}/no/ended: cannot be written"),
         ({"revocation": {"store": "file:{folder}"}}, "revocation.store: {folder}: cannot be written"),
