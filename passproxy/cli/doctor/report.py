@@ -54,7 +54,7 @@ def quoted(text: str) -> str:
     """What somebody else wrote, in one line without control characters."""
     line = " ".join(text.split())
     line = "".join(character if character.isprintable() else "?" for character in line)
-    return line if len(line) <= _QUOTE_LIMIT_CHARACTERS else line[:_QUOTE_LIMIT_CHARACTERS] + " ..."
+    return line if len(line) <= _QUOTE_LIMIT_CHARACTERS else line[:_QUOTE_LIMIT_CHARACTERS].rstrip(". ") + " [...]"
 
 
 def as_text(finding: Finding) -> str:

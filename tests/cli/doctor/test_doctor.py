@@ -39,7 +39,8 @@ def test_of_the_demo_everything_is_fine(tmp_path, protocol):
         file = said.split()[1]
         text = asked(file, cwd=tmp_path)
         data = asked("--format", "json", file, cwd=tmp_path)
-    names = [*NAMES[:5], *(["signing"] if protocol == "saml" else []), *NAMES[5:], *FRONT]
+    own = {"saml": (["signing"], []), "oidc": ([], ["client"])}[protocol]
+    names = [*NAMES[:5], *own[0], *NAMES[5:], *own[1], *FRONT]
     assert text.returncode == data.returncode == 0
     assert text.stdout.splitlines()[0] == "127.0.0.1"
     assert text.stdout.splitlines()[-1] == f"{len(names)} checks: {len(names)} ok."
