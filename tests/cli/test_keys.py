@@ -13,7 +13,7 @@ import pytest
 
 from passproxy.cli import keys, main
 from passproxy.core.tokens import keys_from, keys_text, new_key
-from passproxy.keyfile import rotate
+from passproxy.keyfile import replace, rotate
 from tests.core.given import KEY, OLD_KEY
 from tests.fakes.browser import Browser
 from tests.fakes.gateway import ORIGIN, demo_idp, get, oidc_at, protecting
@@ -196,7 +196,7 @@ def test_ages_are_said_in_words(seconds, said):
     assert keys._age(seconds) == said
 
 
-def kid_of(passproxy, token: str) -> str:
+def kid_of(token: str) -> str:
     return str(jwt.get_unverified_header(token)["kid"])
 
 
@@ -221,4 +221,36 @@ async def test_a_rotation_and_a_restart_log_nobody_out(upstream, tmp_path, waits
             assert page.status == 200
             assert done.added is not None
             token = browser.cookies.named("__Host-passproxy").value
-            assert kid_of(passproxy, token) == (old.kid if waits else done.added.kid)
+            assert kid_of(token) == (old.kid if waits else done.added.kid)
+
+
+@pytest.mark.parametrize("waits", [True, False], ids=["while it waits", "when its time has come"])
+async def test_a_rotation_and_a_reload_log_nobody_out_and_break_no_login_under_way(upstream, tmp_path, waits):
+    path = tmp_path / "keys.json"
+    async with (
+        demo_idp() as idp,
+        protecting(upstream.url, tmp_path, **oidc_at(idp)) as passproxy,
+        Raw(passproxy.address) as raw,
+        Browser(passproxy.front) as browser,
+    ):
+        cookie = passproxy.cookie()
+        form = await browser.open(f"{ORIGIN}/deep?x=1")
+        (old,) = keys_from(path.read_text())
+        done = rotate(path, now=time.time(), delay_seconds=300 if waits else -1, lifetime_seconds=LIFETIME)
+        passproxy.reload()
+        assert (await raw.ask(get("/still-in", cookie=cookie))).status == 200
+        page = await browser.sign_in(form, "alice", "alice")
+        assert (page.status, page.url) == (200, f"{ORIGIN}/deep?x=1")
+        assert done.added is not None
+        token = browser.cookies.named("__Host-passproxy").value
+        assert kid_of(token) == (old.kid if waits else done.added.kid)
+
+
+async def test_after_a_leak_the_sessions_of_the_leaked_key_are_over_with_the_reload(upstream, tmp_path):
+    async with protecting(upstream.url, tmp_path) as passproxy, Raw(passproxy.address) as raw:
+        cookie = passproxy.cookie()
+        assert (await raw.ask(get("/", cookie=cookie))).status == 200
+        replace(tmp_path / "keys.json", now=time.time())
+        passproxy.reload()
+        assert (await raw.ask(get("/", cookie=cookie))).status == 401
+    assert len(upstream.requests) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from tests.interop import endings
+from tests.interop import endings, examined
 from tests.interop.provider import Case
 from tests.interop.visit import Visit
 
@@ -19,8 +19,9 @@ class Check:
 
 
 #: All but the last follow one another; each is independent of the others but for the session that the
-#: second one leaves behind, and the one before the last.
+#: third one leaves behind, and the one before the last.
 CHECKS: Mapping[str, Check] = {
+    "doctor": Check(examined.examined),
     "closed": Check(Visit.closed_before_login),
     "deep link": Check(Visit.deep_link_kept),
     "as meant": Check(Visit.went_as_meant),

@@ -39,7 +39,7 @@ async def installed(provider: Provider, case: Case, upstream_url: str, where: Pa
     ready = Ready(f"http://{stand.listen}/.passproxy/health", host, START_SECONDS)
     async with server(command, ready, log_of(where)), witness_for(stand) as browser:
         await provider.introduce(case, await _metadata(case))
-        yield Visit(provider, case, browser)
+        yield Visit(provider, case, browser, file)
 
 
 def log_of(where: Path) -> Path:

@@ -11,6 +11,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from tests.fakes.browser import Page
 from tests.fakes.html_forms import Field, Form
@@ -30,11 +31,12 @@ _LOGOUT_BUTTON = re.compile(r'<button[^>]* type="submit" form="[^"]+" value="yes
 
 @dataclass(slots=True)
 class Visit:
-    """One browser at one installation."""
+    """One browser at one installation, which `file` configures."""
 
     provider: Provider
     case: Case
     browser: Witness
+    file: Path
 
     @property
     def origin(self) -> str:

@@ -14,6 +14,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from passproxy.cli.doctor.front import front
@@ -27,6 +28,28 @@ from passproxy.core.urls import Origin
 
 #: A check that takes longer is named on standard error, so that nobody takes waiting for hanging.
 PATIENCE_SECONDS = 2.0
+
+#: Every name that a finding may have.
+CHECKS = (
+    "configuration",
+    "listen",
+    "upstream",
+    "bypass",
+    "provider",
+    "signing",
+    "provider TLS",
+    "clock",
+    "login",
+    "client",
+    "public TLS",
+    "public URL",
+    "large cookies",
+    "large answers",
+    "forwarding",
+)
+
+#: Where the socket of passproxy@NAME.socket is.
+SOCKETS = "/run/passproxy"
 
 _DESCRIPTION = """\
 Checks everything around a domain without logging in or changing anything: the address that PassProxy listens on, the
@@ -58,13 +81,18 @@ def add(commands: Any) -> None:
     add_file(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.add_argument(
-        "--skip", action="append", default=[], metavar="CHECK", help="leave a check out of the result, by its name"
+        "--skip",
+        action="append",
+        default=[],
+        choices=CHECKS,
+        metavar="CHECK",
+        help=f"leave a check out of the result: {', '.join(CHECKS)}",
     )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    settings = loaded_beside(arguments.file)
+    settings = _as_it_listens(loaded_beside(arguments.file), arguments.file)
     # What the adapters log is in the findings.
     logging.getLogger("passproxy").addHandler(logging.NullHandler())
     logging.getLogger("passproxy").propagate = False
@@ -86,6 +114,14 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write(f"\n{summary(findings)}")
     return exit_code(findings)
+
+
+def _as_it_listens(settings: Settings, file: str | None) -> Settings:
+    """A socket that the service manager passes wins over `listen`."""
+    path = Path(SOCKETS, f"{Path(file).stem}.sock") if file is not None else None
+    if path is None or not path.is_socket():
+        return settings
+    return settings.model_copy(update={"listen": f"unix:{path}"})
 
 
 async def examined(

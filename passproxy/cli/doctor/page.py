@@ -93,7 +93,7 @@ def judged(landing: Landing, us: Registered) -> Finding:
             return _answer(form.fields, us)
     words = quoted(" ".join(page.words)).rstrip(".")
     if entra := _ENTRA.search(" ".join(page.words)):
-        return _refused(quoted(entra[0]).rstrip("."), us)
+        return refused(quoted(entra[0]).rstrip("."), us)
     if any("password" in form.types.values() for form in page.forms):
         return ok(CHECK, "The provider shows its sign-in form: it knows the client and accepts the redirect URI.")
     if landing.status >= 500:
@@ -102,7 +102,7 @@ def judged(landing: Landing, us: Registered) -> Finding:
     if landing.status == 401:
         return unknown(CHECK, "The provider asks for a sign-in that only a browser can make (status 401).", _TRY)
     if landing.status >= 400 or re.search(r"/oauth/error|/error\b", urlsplit(landing.url).path):
-        return _refused(f"status {landing.status}: {words or 'it says no more'}", us)
+        return refused(f"status {landing.status}: {words or 'it says no more'}", us)
     if any(_asks_who(form) for form in page.forms):
         return ok(CHECK, "The provider asks who signs in: it knows the client and accepts the redirect URI.")
     host = urlsplit(landing.url).hostname
@@ -127,7 +127,7 @@ def _answer(fields: dict[str, str], us: Registered) -> Finding:
     if "SAMLResponse" in fields:
         status = _saml_status(fields["SAMLResponse"])
         if status != "Success":
-            return _refused(f"a response with status {status}", us)
+            return refused(f"a response with status {status}", us)
     return ok(CHECK, "The provider signs in at once: it knows the client and accepts the redirect URI.")
 
 
@@ -140,10 +140,15 @@ def _saml_status(encoded: str) -> str:
     return "/".join(word.decode() for word in found) or "unreadable"
 
 
-def _refused(said: str, us: Registered) -> Finding:
+def refused(said: str, us: Registered) -> Finding:
+    """The provider said no, in these words."""
     lowered = said.lower()
     if re.search(r"redirect|reply url|assertionconsumerservice|acs", lowered):
         hint = f"Register exactly this address at the provider: {us.callback_url}"
+    elif re.search(r"scope", lowered):
+        hint = "Set oidc.scopes to those that the provider knows, or let it know these."
+    elif re.search(r"authentication failed|unauthorized", lowered):
+        hint = f"Does the provider know {us.client}, with this very secret or key?"
     elif re.search(r"client|application|service provider|entity|issuer|requester", lowered):
         hint = f"Does the provider know {us.client}, written exactly so?"
     else:

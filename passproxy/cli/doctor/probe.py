@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 
 from passproxy.cli.doctor.report import Finding, failed, quoted, unknown
+from passproxy.core.errors import ConfigError
 
 #: No check takes longer. A provider that needs more is no help to anybody who signs in.
 CHECK_SECONDS = 10.0
@@ -120,5 +121,7 @@ async def within(check: str, work: Awaitable[list[Finding]], seconds: float = CH
         return [
             failed(check, f"There was no answer within {seconds:.0f} seconds.", "Is something in between too slow?")
         ]
+    except ConfigError as error:
+        return [failed(check, f"{quoted(problem)}.", "Correct the configuration.") for problem in error.problems]
     except Exception as error:  # a check must not keep the others from being made
         return [unknown(check, f"The check itself failed: {type(error).__name__} {quoted(str(error))}.")]

@@ -2,7 +2,7 @@
 The identity provider's part: what it publishes, its certificates, its clock, and a login as far as its own page.
 
 All through the adapter that logs people in (idp/), in a folder of its own that
-is gone afterwards: nothing is stored, and no code or assertion is redeemed.
+is gone afterwards: nothing is stored, and nobody is logged in.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 from pydantic import TypeAdapter, ValidationError
+from yarl import URL
 
 from passproxy.app.building import state_dir_of
 from passproxy.app.service import client_session
-from passproxy.cli.doctor.page import Landing, Registered, judged
+from passproxy.cli.doctor.client import client
+from passproxy.cli.doctor.page import Landing, Registered, judged, refused
 from passproxy.cli.doctor.probe import PAGE_LIMIT_BYTES, beginning, certificate_end, reason, within
 from passproxy.cli.doctor.report import Finding, failed, ok, quoted, unknown, warning
-from passproxy.core.errors import LoginError
+from passproxy.core.errors import IdpUnavailable, LoginError
 from passproxy.core.formats import ProviderUrl
 from passproxy.core.routing import PREFIX
 from passproxy.core.settings import Settings
-from passproxy.core.urls import Origin
+from passproxy.core.urls import Origin, is_loopback
 from passproxy.idp.base import IdentityProvider, Proof, ProviderFacts
 from passproxy.idp.registry import build
 from passproxy.idp.saml.keys import FILE_NAME
@@ -115,6 +117,8 @@ async def _findings(settings: Settings, origin: Origin, chosen: IdentityProvider
         return [*findings, *await _transport(_sources(settings), clocks.clock()), _clock(settings, clocks)]
     (facts,) = known
     login = await within("login", _login(settings, origin, chosen, clocks))
+    if settings.oidc is not None:
+        login += await within("client", client(settings.oidc, chosen, clocks.clock()))
     return [
         *findings,
         *_signing(facts, clocks.clock()),
@@ -193,10 +197,11 @@ async def _login(settings: Settings, origin: Origin, chosen: IdentityProvider, c
     try:
         url = await chosen.start(secrets.token_urlsafe(16), Proof(secrets.token_bytes(32)), clocks.clock())
     except LoginError as error:
+        if type(error) is not IdpUnavailable:
+            return [refused(quoted(error.detail).rstrip("."), us)]  # a pushed request
         return [failed("login", f"{error.title}: {quoted(error.detail).rstrip('.')}.", error.hint)]
-    jar = aiohttp.CookieJar(unsafe=True)  # a provider may be an address
     async with aiohttp.ClientSession(
-        cookie_jar=jar, headers=_BROWSER, trust_env=False, trace_configs=[clocks.config()]
+        cookie_jar=_jar(url), headers=_BROWSER, trust_env=False, trace_configs=[clocks.config()]
     ) as http:
         try:
             return [judged(await _followed(http, url, us.callback_url), us)]
@@ -209,6 +214,12 @@ async def _login(settings: Settings, origin: Origin, chosen: IdentityProvider, c
             ]
 
 
+def _jar(url: str) -> aiohttp.CookieJar:
+    """A provider may be an address, and as in browsers loopback is secure enough for Secure cookies."""
+    place = URL(url).origin()
+    return aiohttp.CookieJar(unsafe=True, treat_as_secure_origin=place if is_loopback(place.host or "") else None)
+
+
 def _our_name(settings: Settings, origin: Origin) -> str:
     if settings.saml is not None:
         return f"the entity id {settings.saml.entity_id or origin.url(PREFIX + 'saml/metadata')}"
@@ -218,7 +229,7 @@ def _our_name(settings: Settings, origin: Origin) -> str:
 async def _followed(http: aiohttp.ClientSession, url: str, callback_url: str) -> Landing:
     """Where a browser ends up; an answer to us is not followed, since it would be one."""
     for _ in range(REDIRECT_LIMIT):
-        async with http.get(_PROVIDER_URL.validate_python(url), allow_redirects=False) as answer:
+        async with http.get(URL(_PROVIDER_URL.validate_python(url), encoded=True), allow_redirects=False) as answer:
             location = answer.headers.get("Location")
             if not 300 <= answer.status < 400 or location is None:
                 return Landing(url, answer.status, await beginning(answer, PAGE_LIMIT_BYTES))

@@ -54,19 +54,24 @@ def quoted(text: str) -> str:
     """What somebody else wrote, in one line without control characters."""
     line = " ".join(text.split())
     line = "".join(character if character.isprintable() else "?" for character in line)
-    return line if len(line) <= _QUOTE_LIMIT_CHARACTERS else line[:_QUOTE_LIMIT_CHARACTERS] + " ..."
+    return line if len(line) <= _QUOTE_LIMIT_CHARACTERS else line[:_QUOTE_LIMIT_CHARACTERS].rstrip(". ") + " [...]"
 
 
 def as_text(finding: Finding) -> str:
     """Lines of one finding, its sentence and its hint in a column of their own."""
     label = f"  {_SHOWN[finding.result]:9}{finding.check:14}"
     indent = " " * len(label)
-    lines = textwrap.wrap(finding.text, _WIDTH, initial_indent=label, subsequent_indent=indent, break_on_hyphens=False)
+    lines = _wrapped(finding.text, label, indent)
     if finding.hint:
-        lines += textwrap.wrap(
-            finding.hint, _WIDTH, initial_indent=f"{indent}> ", subsequent_indent=f"{indent}  ", break_on_hyphens=False
-        )
+        lines += _wrapped(finding.hint, f"{indent}> ", f"{indent}  ")
     return "\n".join(lines) + "\n"
+
+
+def _wrapped(text: str, first: str, further: str) -> list[str]:
+    # Paths and addresses stay whole, to be copied.
+    return textwrap.wrap(
+        text, _WIDTH, initial_indent=first, subsequent_indent=further, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def summary(findings: Sequence[Finding]) -> str:

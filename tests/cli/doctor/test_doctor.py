@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -39,7 +41,8 @@ def test_of_the_demo_everything_is_fine(tmp_path, protocol):
         file = said.split()[1]
         text = asked(file, cwd=tmp_path)
         data = asked("--format", "json", file, cwd=tmp_path)
-    names = [*NAMES[:5], *(["signing"] if protocol == "saml" else []), *NAMES[5:], *FRONT]
+    own = {"saml": (["signing"], []), "oidc": ([], ["client"])}[protocol]
+    names = [*NAMES[:5], *own[0], *NAMES[5:], *own[1], *FRONT]
     assert text.returncode == data.returncode == 0
     assert text.stdout.splitlines()[0] == "127.0.0.1"
     assert text.stdout.splitlines()[-1] == f"{len(names)} checks: {len(names)} ok."
@@ -74,6 +77,31 @@ def test_what_is_skipped_does_not_fail(tmp_path, capsys):
     skipped = [part for name in ("upstream", "provider", "public URL") for part in ("--skip", name)]
     assert main(["doctor", *skipped, configuration(tmp_path)]) == 0
     assert "FAILED" not in capsys.readouterr().out
+
+
+def test_a_check_that_does_not_exist_cannot_be_skipped(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["doctor", "--skip", "publicURL", configuration(tmp_path)])
+    assert end.value.code == 2
+    assert "public URL" in capsys.readouterr().err
+
+
+def test_every_check_is_explained_and_none_has_another_name():
+    page = (Path(__file__).resolve().parents[3] / "docs" / "troubleshooting.md").read_text("utf-8")
+    table = page.partition("| check |")[2].partition("\n\n")[0]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+    assert {name for row in rows for name in re.findall(r"`([^`]+)`", row)} == set(doctor.CHECKS)
+    sources = "".join(path.read_text("utf-8") for path in Path(doctor.__file__).parent.glob("*.py"))
+    named = re.findall(r'\b(?:ok|warning|failed|unknown|within)\(\s*"([^"]+)"', sources)
+    assert set(named) | {"login", "client"} == set(doctor.CHECKS)
+
+
+def test_a_socket_that_the_service_manager_passes_is_where_it_listens(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "SOCKETS", str(tmp_path))
+    with socket.socket(socket.AF_UNIX) as passed:
+        passed.bind(str(tmp_path / "app.sock"))
+        main(["doctor", configuration(tmp_path)])
+    assert f"unix:{tmp_path}/app.sock" in capsys.readouterr().out
 
 
 def test_a_mistake_in_the_configuration_comes_first(tmp_path, capsys):

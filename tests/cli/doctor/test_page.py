@@ -37,6 +37,8 @@ def test_a_form_that_asks_who_somebody_is_does_as_well(field):
         (400, '<h1>We are sorry...</h1><p class="instruction">Client not found.</p>', "the client app, written"),
         (400, "<h2>invalid_redirect_uri</h2>", "Register exactly"),
         (400, "<p>Unknown login requester</p>", "the client app, written"),
+        (400, "<p>invalid_scope: Invalid scopes: openid nonsense</p>", "oidc.scopes"),
+        (400, "<p>Authentication failed.</p>", "with this very secret"),
         (403, "<p>No.</p>", f"the client app, with the address {CALLBACK}"),
         (200, "<div>AADSTS50011: The redirect URI does not match the reply URLs configured</div>", "Register exactly"),
         (200, "<p>AADSTS700016: Application with identifier 'app' was not found</p>", "the client app, written"),

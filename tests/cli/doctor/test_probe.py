@@ -11,6 +11,7 @@ import pytest
 
 from passproxy.cli.doctor.probe import Answer, ask, reason, within
 from passproxy.cli.doctor.report import ok
+from passproxy.core.errors import ConfigError
 
 GET = b"GET / HTTP/1.1\r\n\r\n"
 
@@ -79,3 +80,11 @@ async def test_a_check_that_breaks_is_unknown_and_keeps_nobody_else():
         return [ok("x", "y")]
 
     assert await within("x", fine()) == [ok("x", "y")]
+
+
+async def test_what_the_configuration_names_and_cannot_be_used_has_failed():
+    async def unusable() -> list:
+        raise ConfigError(("upstream.ca_file: /nowhere: No such file or directory",))
+
+    (found,) = await within("upstream", unusable())
+    assert (found.result, "upstream.ca_file: /nowhere" in found.text) == ("failed", True)

@@ -44,7 +44,7 @@ async def test_a_provider_that_knows_us_is_fine_in_every_way(section, tmp_path):
 async def test_an_unknown_client_is_found():
     async with demo_idp() as idp:
         found = await examined(**changed(oidc_at, idp, client_id="wrong"))
-    assert results(found) == {"provider": "ok", "clock": "ok", "login": "failed"}
+    assert results(found) == {"provider": "ok", "clock": "ok", "login": "failed", "client": "failed"}
     assert "client wrong" in text_of(found, "login")
 
 
@@ -119,8 +119,10 @@ async def op_answering(handler):
 async def test_a_provider_that_signs_in_at_once_is_fine_and_nothing_is_redeemed():
     async with FakeOp() as op:
         found = await examined(oidc={"issuer": op.issuer, "client_id": "app", "client_secret": "s3cret"})
-        assert results(found)["login"] == "ok"
-        assert op.asked["token"] == 0
+        assert (results(found)["login"], results(found)["client"]) == ("ok", "ok")
+        # Only the invented code was presented, never the one that the provider gave.
+        (presented,) = [form["code"] for form, _ in op.token_requests]
+        assert presented not in op._grants
 
 
 async def test_an_error_that_is_sent_back_to_us_is_shown():
@@ -134,12 +136,30 @@ async def test_an_error_that_is_sent_back_to_us_is_shown():
     assert "invalid_scope Invalid scopes" in text_of(found, "login")
 
 
-async def test_redirects_are_followed_with_their_cookies():
+async def test_a_pushed_request_that_is_refused_says_what_to_register():
+    async def push(request: web.Request) -> web.StreamResponse:
+        said = {"error": "invalid_request", "error_description": "redirect_uri is not registered"}
+        return web.json_response(said, status=400)
+
+    async with FakeOp(client_secret=None) as op:
+        op.discovery["pushed_authorization_request_endpoint"] = f"{op.issuer}/par"
+        op.instead["par"] = push
+        found = await examined(oidc={"issuer": op.issuer, "client_id": "app"})
+    assert results(found)["login"] == "failed"
+    assert f"Register exactly this address at the provider: {ORIGIN}/.passproxy/oidc/callback" in text_of(
+        found, "login"
+    )
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_redirects_are_followed_with_their_cookies(secure):
+    """On loopback with Secure ones too, as browsers do (Keycloak sets them over plain HTTP)."""
+
     async def first(request: web.Request) -> web.StreamResponse:
         if request.cookies.get("seen") == "1":
             return web.Response(text="<form><input type=password></form>", content_type="text/html")
         answer = web.HTTPFound(str(request.rel_url))
-        answer.set_cookie("seen", "1")
+        answer.set_cookie("seen", "1", secure=secure)
         raise answer
 
     async with op_answering(first) as section:
