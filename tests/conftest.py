@@ -82,6 +82,17 @@ def _limit() -> Iterator[None]:
     signal.signal(signal.SIGALRM, previous)
 
 
+@pytest.fixture(autouse=True)
+def _logs_as_they_were() -> Iterator[None]:
+    """Where the log and the audit log go is the process's, and commands that are run here set it."""
+    loggers = [logging.getLogger(name) for name in ("passproxy", "passproxy.audit")]
+    before = [(logger.handlers[:], logger.level, logger.propagate, logger.disabled) for logger in loggers]
+    yield
+    for logger, (handlers, level, propagate, disabled) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.propagate, logger.disabled = handlers, propagate, disabled
+        logger.setLevel(level)
+
+
 @pytest.fixture
 def log(caplog: pytest.LogCaptureFixture) -> Log:
     caplog.set_level(logging.DEBUG)

@@ -14,6 +14,7 @@ from passproxy.app.building import keys_file_of
 from passproxy.cli.files import add_file, loaded_beside
 from passproxy.core.formats import duration_seconds
 from passproxy.core.tokens import Key, keys_text, needed_keys, new_key, sealing_key
+from passproxy.web import audit
 
 #: From a rotation until its key signs: every instance has been reloaded by then.
 SIGNS_AFTER = "5m"
@@ -78,10 +79,15 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             sys.stdout.write(f"{path}\n\n" + "".join(map(_line, described)))
         return 0
+    audit.join(settings.log.audit)
     if arguments.replace_all:
         rotation = keyfile.replace(path, now=now)
     else:
         rotation = keyfile.rotate(path, now=now, delay_seconds=arguments.signs_after, lifetime_seconds=lifetime)
+    if rotation.added is not None:
+        changed = {"added": rotation.added.kid, "dropped": " ".join(key.kid for key in rotation.dropped) or None}
+        verifying = " ".join(key.kid for key in rotation.keys)
+        audit.event("audit.keys", operator=audit.operator(), **changed, verifying=verifying)
     sys.stdout.write(_report(rotation, arguments.replace_all))
     return 0
 

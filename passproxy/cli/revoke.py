@@ -12,6 +12,7 @@ from typing import Any
 from passproxy.cli.files import add_file, loaded
 from passproxy.core.session import EVERY_SESSION, handles_named, subject_handle
 from passproxy.idp.revocation import POLL_SECONDS, SharedRevocations
+from passproxy.web import audit
 
 #: Instances look at the list once in POLL_SECONDS, and a look takes its time.
 WITHIN_SECONDS = 2 * int(POLL_SECONDS)
@@ -60,12 +61,14 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"{path} does not exist: PassProxy makes it when it starts; nothing was revoked.\n")
         return 1
     handles, what = _meant(arguments)
+    audit.join(settings.log.audit)
     revocations = SharedRevocations(path, settings.session.lifetime, time.time)
     try:
         asyncio.run(revocations.revoke(handles))
     except OSError as error:
         sys.stderr.write(f"{path}: {error.strerror}; nothing was revoked.\n")
         return 1
+    audit.event("audit.revocation", operator=audit.operator(), subject=arguments.subject, session=arguments.session)
     sys.stdout.write(
         f"Ended: {what}.\nInstances that follow {path} refuse them within {WITHIN_SECONDS} seconds.\n"
         "Sockets that are open already stay open until they close.\n"

@@ -8,6 +8,7 @@ of its own from a bounded queue, like the log; refusals that repeat are counted 
 
 from __future__ import annotations
 
+import getpass
 import logging
 import os
 from pathlib import Path
@@ -70,6 +71,22 @@ def set_up(target: str | None) -> None:
         _write_to(_opened(target))
     _logger.setLevel(logging.INFO)
     _logger.propagate = _logger.disabled = False
+
+
+def join(target: str | None) -> None:
+    """
+    Record what a command does beside the service, in the file of the service; where it has made none, nowhere.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    is_there = target is not None and target != STDERR and Path(target.removeprefix("file:")).exists()
+    set_up(target if is_there else None)
+
+
+def operator() -> str:
+    """Who runs a command, also behind sudo."""
+    return os.environ.get("SUDO_USER") or getpass.getuser()
 
 
 def _opened(target: str) -> int:

@@ -16,7 +16,7 @@ from passproxy.core.tokens import keys_from, keys_text, new_key
 from passproxy.keyfile import replace, rotate
 from tests.core.given import KEY, OLD_KEY
 from tests.fakes.browser import Browser
-from tests.fakes.gateway import ORIGIN, demo_idp, get, oidc_at, protecting
+from tests.fakes.gateway import ORIGIN, demo_idp, eventually, get, oidc_at, protecting
 from tests.fakes.raw import Raw
 
 LIFETIME = 86400
@@ -254,3 +254,19 @@ async def test_after_a_leak_the_sessions_of_the_leaked_key_are_over_with_the_rel
         passproxy.reload()
         assert (await raw.ask(get("/", cookie=cookie))).status == 401
     assert len(upstream.requests) == 1
+
+
+async def test_whoever_rotates_is_in_the_audit_log_of_the_service(file, tmp_path, monkeypatch):
+    monkeypatch.setenv("SUDO_USER", "carol")
+    recorded = tmp_path / "audit.jsonl"
+    recorded.touch()
+    file.write_text(file.read_text() + f"log: {{audit: 'file:{recorded}'}}\n")
+    keys = written(tmp_path, 86400)
+    for _ in range(2):  # the second changes nothing
+        assert main(["keys", "rotate", str(file)]) == 0
+    await eventually(lambda: recorded.stat().st_size > 0, "the line")
+    line = json.loads(recorded.read_text())
+    assert (line["event"], line["operator"]) == ("audit.keys", "carol")
+    assert line["added"] in line["verifying"].split()
+    for key in json.loads(keys.read_text())["keys"]:
+        assert key["secret"] not in recorded.read_text()

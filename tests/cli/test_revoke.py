@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from pathlib import Path
 
@@ -86,3 +87,18 @@ def test_whom_it_is_about_must_be_said_once_and_plainly(tmp_path, arguments):
     with pytest.raises(SystemExit) as end:
         main(["revoke", str(configuration(tmp_path, "none")), *arguments])
     assert end.value.code == 2
+
+
+async def test_whoever_revokes_is_in_the_audit_log_of_the_service(tmp_path, monkeypatch):
+    monkeypatch.setenv("SUDO_USER", "carol")
+    listed, recorded = tmp_path / "revoked", tmp_path / "audit.jsonl"
+    file = configuration(tmp_path, f"file:{listed}")
+    file.write_text(file.read_text() + f"log: {{audit: 'file:{recorded}'}}\n")
+    listed.touch()
+    await asyncio.to_thread(main, ["revoke", str(file), "--subject", "s-1"])
+    assert not recorded.exists(), "made here, it would belong to whoever ran this"
+    recorded.touch()
+    await asyncio.to_thread(main, ["revoke", str(file), "--subject", "s-2"])
+    await eventually(lambda: recorded.stat().st_size > 0, "the line")
+    line = json.loads(recorded.read_text())
+    assert (line["event"], line["operator"], line["subject"]) == ("audit.revocation", "carol", "s-2")

@@ -440,3 +440,20 @@ def test_cfg_03_whatever_a_key_is_given_is_a_setting_or_a_problem(name, value):
 def test_a_check_may_be_turned_off():
     assert load(GOOD + "session: {refresh: off}\n").session.refresh is None
     assert load(GOOD + "session: {refresh: 5s}\n").session.refresh == 5
+
+
+@pytest.mark.parametrize(
+    ("written", "target"), [("off", None), ("stderr", "stderr"), ("file:/var/log/a.jsonl", "file:/var/log/a.jsonl")]
+)
+def test_where_the_audit_log_goes(written, target):
+    assert load(GOOD + f"log: {{audit: '{written}'}}\n").log.audit == target
+
+
+@pytest.mark.parametrize("written", ["on", "/var/log/a.jsonl", "file:a.jsonl", "stdout", "file:", ""])
+def test_an_audit_log_that_is_nowhere_is_refused(written):
+    assert any("log.audit" in problem for problem in problems(GOOD + f"log: {{audit: '{written}'}}\n"))
+
+
+@pytest.mark.parametrize("listen", ["9123", ":9123", "*:9123", "unix:admin.sock"])
+def test_an_admin_listener_is_written_out(listen):
+    assert any("admin.listen" in problem for problem in problems(GOOD + f"admin: {{listen: '{listen}'}}\n"))

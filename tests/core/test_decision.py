@@ -326,3 +326,17 @@ def test_every_request_is_decided_and_none_is_forwarded_by_accident(lines, metho
 )
 def test_a_navigation_is_a_window_that_somebody_looks_at(lines, start, is_one):
     assert is_navigation(request(*lines, start=start)) is is_one
+
+
+@pytest.mark.parametrize(
+    ("lines", "user"),
+    [
+        ([SIGNED_IN], "alice"),
+        ([], None),
+        ([b"Cookie: __Host-passproxy=" + EXPIRED], None),
+        ([SIGNED_IN, SIGNED_IN], None),
+    ],
+)
+def test_whose_request_it_is_can_be_read_with_all_that_is_known_of_them(lines, user):
+    found = DECIDER.session_of(request(*lines, start=b"GET /page HTTP/1.1"), NOW)
+    assert (None if found is None else found.session.identity.attributes["user"]) == user

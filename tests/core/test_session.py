@@ -322,3 +322,10 @@ def test_hdr_18_what_does_not_fit_a_header_is_no_session_and_the_largest_part_is
     token = sessions().seal(store.begin(large, SAID_OF_ALICE, NOW)).encode()
     with pytest.raises(TokenInvalid, match="size_limit"):
         store.open(token, NOW)
+
+
+def test_a_session_that_is_remembered_still_knows_its_own_handle():
+    store = sessions()
+    begun = store.begin(ALICE, SAID_OF_ALICE, NOW)
+    token = store.seal(begun).encode()
+    assert [store.open(token, NOW).handle for _ in range(2)] == [own_handle(begun.id)] * 2

@@ -332,3 +332,8 @@ def test_a_key_is_needed_for_a_lifetime_after_its_successor_began_to_seal():
     assert [key.kid for key in needed_keys(keys, NOW, 5001)] == ["c", "b", "old"]
     assert [key.kid for key in needed_keys(keys, NOW, 5000)] == ["c", "b"]
     assert [key.kid for key in needed_keys(keys, NOW + 400, 100)] == ["c"]
+
+
+def test_the_names_of_keys_are_no_secret():
+    ring = KeyRing((KEY, OLD_KEY), ORIGINS[0])
+    assert ring.kids == (KEY.kid, OLD_KEY.kid)

@@ -30,7 +30,8 @@ class Stand:
         self.sessions = Sessions(RING, 36000, lambda session: b"", rules)
         self.tasks: list[asyncio.Future[None]] = []
         renewals = None if before is None else before.renewals
-        self.renewals = Renewals(desk, self.sessions, RING, AttributeRules(), Counts(), self._spawn, renewals)
+        self.counts = Counts()
+        self.renewals = Renewals(desk, self.sessions, RING, AttributeRules(), self.counts, self._spawn, renewals)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self.tasks.append(asyncio.ensure_future(work))
@@ -231,3 +232,19 @@ async def test_a_provider_that_only_confirms_leaves_the_identity_as_it_was(stand
     assert outcome.session.session.identity == session.identity
     assert outcome.session.session.identity.groups == ("staff",)
     assert outcome.session.session.checked_at == DUE
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        (said(b"r1", at=NOW), "renewed"),
+        (replace(said(b"r1", at=NOW), subject="somebody-else"), "mismatch"),
+        (RenewalRefused("disabled"), "refused"),
+        (IdpUnavailable("no route"), "PP-IDP-UNAVAILABLE"),
+    ],
+)
+async def test_each_question_is_counted_once_by_its_result(stand, desk, answer, result):
+    session, cookie = stand.session()
+    desk.renewals = [answer]
+    await asyncio.gather(*(stand.ask(session, cookie) for _ in range(5)))
+    assert dict(stand.counts.renewals) == {result: 1}

@@ -6,7 +6,6 @@ import json
 import logging
 import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,16 +17,6 @@ from passproxy.web.log import JsonFormatter, TextFormatter
 from tests.core.given import ALICE
 from tests.fakes.gateway import NO_IDP, PassProxy, eventually, get, navigation, protecting
 from tests.fakes.raw import Raw
-
-
-@pytest.fixture(autouse=True)
-def off_again() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("passproxy", "passproxy.audit")]
-    before = [(logger.handlers[:], logger.level, logger.propagate, logger.disabled) for logger in loggers]
-    yield
-    for logger, (handlers, level, propagate, disabled) in zip(loggers, before, strict=True):
-        logger.handlers[:], logger.propagate, logger.disabled = handlers, propagate, disabled
-        logger.setLevel(level)
 
 
 def written(file: Path) -> list[dict[str, object]]:
