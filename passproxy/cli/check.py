@@ -19,7 +19,7 @@ from passproxy.core.cookies import cookie_names
 from passproxy.core.errors import ConfigError
 from passproxy.core.formats import duration_text
 from passproxy.core.routing import PREFIX
-from passproxy.core.settings import Settings
+from passproxy.core.settings import AccessSettings, Settings
 from passproxy.core.urls import Origin
 
 #: Of a terminal that nobody made wider.
@@ -48,6 +48,7 @@ class Report:
     """All that is to be said about a configuration that can be served."""
 
     meaning: list[tuple[str, str]]
+    is_open: bool
     public: list[Opened]
     sizes: Sizes
     dangers: list[Danger]
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise
     report = Report(
         _meaning(settings),
+        settings.access.default == "allow",
         opened(settings),
         sizes(settings, cookie_names(settings.session.cookie_name, Origin.of(settings.domain, settings.origin))),
         dangers(settings, arguments.file),
@@ -96,9 +98,18 @@ def _meaning(settings: Settings) -> list[tuple[str, str]]:
         ("metrics", settings.admin.listen or "off (admin.listen)"),
         ("state", str(state_dir_of(settings))),
     ]
+    if settings.access.default != "authenticate" or settings.access.rules:
+        rows.append(("access", _access(settings.access)))
     if settings.saml:
         rows.insert(5, ("entity id", settings.saml.entity_id or origin.url(PREFIX + "saml/metadata")))
     return rows
+
+
+def _access(access: AccessSettings) -> str:
+    count = len(access.rules)
+    reporting = sum(rule.report_only for rule in access.rules)
+    rules = f"{count} rule{'s' if count != 1 else ''}" + (f", {reporting} of them only reporting" if reporting else "")
+    return f"{rules}; otherwise {access.default}"
 
 
 def _provider_source(settings: Settings) -> str:
@@ -113,7 +124,8 @@ def _lines(report: Report) -> list[str]:
         "",
         *(f"  {label:18} {text}" for label, text in report.meaning),
         "",
-        *_public_lines(report.public),
+        *(["Public without a login: all that no rule protects."] if report.is_open else []),
+        *(_public_lines(report.public) if report.public or not report.is_open else []),
         "",
         "At worst",
         "",
@@ -128,10 +140,10 @@ def _public_lines(public: list[Opened]) -> list[str]:
     if not public:
         return ["Public without a login: nothing."]
     wide = max(len(entry.path) for entry in public)
-    methods = max(len(" ".join(entry.methods)) for entry in public)
+    methods = max(len(_methods(entry)) for entry in public)
     lines = [f"Public without a login ({public[0].tried} other spellings of each were tried)", ""]
     for entry in public:
-        start = f"  {entry.path:{wide}}  {' '.join(entry.methods):{methods}}  "
+        start = f"  {entry.path:{wide}}  {_methods(entry):{methods}}  "
         lines.append(start + entry.meaning)
         below = [f"! {doubt}" for doubt in entry.doubts]
         if entry.also:
@@ -143,6 +155,10 @@ def _public_lines(public: list[Opened]) -> list[str]:
             " " * len(start) + line for text in below for line in textwrap.wrap(text, room, subsequent_indent="  ")
         ]
     return lines
+
+
+def _methods(entry: Opened) -> str:
+    return " ".join(entry.methods) or "any method"
 
 
 def _wrapped(level: str, key: str, text: str) -> str:

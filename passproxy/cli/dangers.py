@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from passproxy.app.building import keys_file_of, state_dir_of
+from passproxy.cli.unreached import unreached
 from passproxy.core.urls import Origin, is_loopback
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ def _switches(settings: Settings) -> Iterator[Danger]:
             "upstream.verify_tls",
             "upstream.verify_tls is off: anybody between here and the application can read and change everything",
         )
+    if settings.access.default == "allow":
+        yield Danger("access.default", "allow: everything is public that no rule protects; so is what will be new")
+    for name, front in unreached(settings):
+        yield Danger("access.rules", f"{name} never decides anything: {front} covers all of it before", False)
     if settings.saml and settings.saml.allow_idp_initiated:
         yield Danger("saml.allow_idp_initiated", "anybody with an account can sign somebody else in as themselves")
     if settings.oidc and settings.oidc.allow_unverified_email:

@@ -1,5 +1,5 @@
 """
-What each passthrough pattern opens: asked of the code that decides about requests, not concluded from the pattern.
+What each passthrough pattern opens, and each rule that allows: asked of the code that decides about requests, not concluded from the pattern.
 
 Each pattern is filled in, and the path that results is spelled in the ways that
 some program in between may read as another path. What is then still public is
@@ -10,21 +10,26 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from passproxy.core.access import policy_of
+from passproxy.core.access import rules_of
 from passproxy.core.cookies import cookie_names
 from passproxy.core.decision import Decider, Forward, Site
 from passproxy.core.errors import RequestRefused
 from passproxy.core.headers import request_names
 from passproxy.core.http1 import request_head
+from passproxy.core.policy import Policy
 from passproxy.core.session import Sessions
-from passproxy.core.settings import PassthroughPath, Settings
+from passproxy.core.settings import Settings
 from passproxy.core.tokens import Key, KeyRing
 from passproxy.core.urls import Origin
 
 #: Methods that change nothing (RFC 9110, 9.2.1).
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+#: Asked for where a rule is for every method.
+_ANY = ("GET", "POST")
 
 #: Ways to spell a path so that somebody may read another one, or the same one in another spelling.
 SPELLINGS: dict[str, Callable[[str], str]] = {
@@ -66,10 +71,18 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
 }
 
 
+class Entry(NamedTuple):
+    """A pattern, its methods (none: all of them), and the networks that it is opened for (none: everybody)."""
+
+    path: str
+    methods: tuple[str, ...]
+    networks: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """
-    What one pattern opens.
+    What one pattern opens. No methods mean all of them.
 
     `also` are spellings of it that are public too, name and path; `tried` is how many there
     were. `doubts` are sentences: what an administrator may not have meant.
@@ -84,10 +97,18 @@ class Opened:
 
 
 def opened(settings: Settings) -> list[Opened]:
-    """Each passthrough pattern, in the order of the configuration."""
-    public = _asked(settings)
-    entries = settings.passthrough.paths
+    """Each pattern that opens something, in the order of the configuration."""
+    public, entries = _asked(settings), _entries(settings)
     return [_opened(entry, entries[:place] + entries[place + 1 :], public) for place, entry in enumerate(entries)]
+
+
+def _entries(settings: Settings) -> list[Entry]:
+    return [
+        Entry(path, rule.methods, rule.networks)
+        for rule in rules_of(settings)
+        if rule.action == "allow" and not rule.is_report_only
+        for path in rule.paths
+    ]
 
 
 def filled(pattern: str) -> str:
@@ -95,14 +116,15 @@ def filled(pattern: str) -> str:
     return pattern.replace("**", "x/y").replace("*", "x")
 
 
-def _opened(entry: PassthroughPath, others: tuple[PassthroughPath, ...], public: Callable[[str, str], bool]) -> Opened:
+def _opened(entry: Entry, others: list[Entry], public: Callable[[str, str], bool]) -> Opened:
     meant = filled(entry.path)
     spelled = {name: spell(meant) for name, spell in SPELLINGS.items()}
     spelled = {name: path for name, path in spelled.items() if path != meant}
     also = tuple(
-        (name, path) for name, path in spelled.items() if any(public(method, path) for method in entry.methods)
+        (name, path) for name, path in spelled.items() if any(public(method, path) for method in entry.methods or _ANY)
     )
-    return Opened(entry.path, entry.methods, _meaning(entry.path), len(spelled), also, tuple(_doubts(entry, others)))
+    meaning = _meaning(entry.path) + (f", from {' '.join(entry.networks)}" if entry.networks else "")
+    return Opened(entry.path, entry.methods, meaning, len(spelled), also, tuple(_doubts(entry, others)))
 
 
 def _asked(settings: Settings) -> Callable[[str, str], bool]:
@@ -110,7 +132,12 @@ def _asked(settings: Settings) -> Callable[[str, str], bool]:
     origin = Origin.of(settings.domain, settings.origin)
     ring = KeyRing((Key("check", secrets.token_bytes(32), 0),), str(origin))
     sessions = Sessions(ring, settings.session.lifetime, lambda session: b"")
-    decider = Decider(Site(origin, cookie_names(settings.session.cookie_name, origin), policy_of(settings), sessions))
+    # As for whoever comes from a network that a rule names; and where everything is public, spellings say nothing.
+    policy = Policy(
+        [replace(rule, networks=()) if rule.action == "allow" else rule for rule in rules_of(settings)],
+        "authenticate" if settings.access.default == "allow" else settings.access.default,
+    )
+    decider = Decider(Site(origin, cookie_names(settings.session.cookie_name, origin), policy, sessions))
     names, host = request_names(), next(iter(origin.hosts()))
 
     def public(method: str, path: str) -> bool:
@@ -134,9 +161,11 @@ def _meaning(pattern: str) -> str:
     return "whatever fits, within a segment"
 
 
-def _doubts(entry: PassthroughPath, others: tuple[PassthroughPath, ...]) -> list[str]:
+def _doubts(entry: Entry, others: list[Entry]) -> list[str]:
     path, last = entry.path, entry.path.rsplit("/", 1)[-1]
     found = []
+    if not entry.methods:
+        found.append("for every method: anybody can send POST and DELETE to it, unless the rule names methods")
     if writing := [method for method in entry.methods if method not in _READING]:
         found.append(f"anybody can send {' and '.join(writing)} to it; the application alone checks who that is")
     if last not in ("*", "**") and last.endswith("*"):
@@ -155,11 +184,12 @@ def _doubts(entry: PassthroughPath, others: tuple[PassthroughPath, ...]) -> list
     return found
 
 
-def _covering(entry: PassthroughPath, others: tuple[PassthroughPath, ...]) -> str | None:
+def _covering(entry: Entry, others: list[Entry]) -> str | None:
     """Another pattern that opens all of it, as far as folders tell."""
     for other in others:
         folder = other.path.removesuffix("/**")
         is_below = folder != other.path and "*" not in folder and f"{entry.path}/".startswith(f"{folder}/")
-        if is_below and set(entry.methods) <= set(other.methods) and entry.path != other.path:
+        has_methods = not other.methods or (entry.methods and set(entry.methods) <= set(other.methods))
+        if is_below and has_methods and not other.networks and entry.path != other.path:
             return other.path
     return None

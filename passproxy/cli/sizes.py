@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from passproxy.core.access import attribute_rules_of
 from passproxy.core.cookies import (
     LOGIN_COOKIES_LIMIT_BYTES,
     SESSION_PARTS_LIMIT,
@@ -51,11 +52,12 @@ def sizes(settings: Settings, names: CookieNames) -> Sizes:
     session = sum(len(name) + VALUE_LIMIT_BYTES + _OVERHEAD_BYTES for name in parts)
     others = len(names.kept) + VALUE_LIMIT_BYTES + len(names.who) + len(names.loop) + 2 * _SMALL_VALUE_BYTES
     cookie_line = len("Cookie: ") + session + others + 3 * _OVERHEAD_BYTES + LOGIN_COOKIES_LIMIT_BYTES
-    named = settings.access.require_any_group
+    named = attribute_rules_of(settings).named_groups
     is_bounded = bool(named) and not settings.identity.groups.include
     groups = len(settings.headers.list_separator.join(named)) if is_bounded else INFLATED_LIMIT_BYTES
     lines = sum(len(name) + VALUE_LIMIT_CHARACTERS + len(": \r\n") for name in PROFILE)
     lines += VALUE_LIMIT_CHARACTERS + _OTHER_LINES_BYTES
+    lines += len("X-Passproxy-Roles: \r\n") + len(settings.headers.list_separator.join(settings.access.roles))
     # A session holds no more than this, however well it was compressed.
     return Sizes(session, cookie_line, min(lines + groups, INFLATED_LIMIT_BYTES), is_bounded)
 

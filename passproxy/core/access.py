@@ -19,18 +19,23 @@ if TYPE_CHECKING:
 
 
 def policy_of(settings: Settings) -> Policy:
-    """The policy of one domain: public paths first, then the rules in their order."""
+    """The policy of one domain."""
     access = settings.access
-    public = [
-        Rule(f"passthrough.paths[{number}]", (entry.path,), entry.methods, "allow")
-        for number, entry in enumerate(settings.passthrough.paths)
-    ]
     return Policy(
-        [*public, *map(_rule, access.rules)],
+        rules_of(settings),
         access.default,
         roles=access.roles,
         require_any_group=access.require_any_group,
     )
+
+
+def rules_of(settings: Settings) -> list[Rule]:
+    """What `passthrough.paths` opens, as rules, and then the access rules in their order."""
+    public = [
+        Rule(f"passthrough.paths[{number}]", (entry.path,), entry.methods, "allow")
+        for number, entry in enumerate(settings.passthrough.paths)
+    ]
+    return [*public, *map(_rule, settings.access.rules)]
 
 
 def attribute_rules_of(settings: Settings) -> AttributeRules:

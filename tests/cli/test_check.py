@@ -132,6 +132,28 @@ def test_what_is_public_is_told_with_what_fits_as_well(written, capsys: pytest.C
     assert "anybody can send POST to it" in shown
 
 
+def test_what_rules_make_public_is_told_with_their_number(written, capsys: pytest.CaptureFixture[str]) -> None:
+    rules = (
+        "access: {rules: [{name: health, path: /health, action: allow}, {name: in, path: /in/**, action: allow, "
+        "methods: [GET], from: [10.0.0.0/8]}, {name: x, path: /x, action: allow, report_only: true}]}\n"
+    )
+    assert main(["check", written(GOOD + rules)]) == 0
+    shown = capsys.readouterr().out
+    assert "access             3 rules, 1 of them only reporting; otherwise authenticate" in shown
+    assert "/health  any method  this path alone" in shown
+    assert "anybody can send POST and DELETE to it" in shown
+    assert "/in/**   GET HEAD    /in and everything below it, from 10.0.0.0/8" in shown
+    assert "  /x " not in shown
+
+
+def test_an_application_that_is_open_is_said_to_be(written, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", written(GOOD + "access: {default: allow, rules: [{name: a, path: /a}]}\n")]) == 0
+    shown = capsys.readouterr()
+    assert "Public without a login: all that no rule protects." in shown.out
+    assert "Public without a login: nothing." not in shown.out
+    assert "DANGER: access.default: allow" in shown.err
+
+
 def test_nothing_public_is_said_too(written, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", written(GOOD)]) == 0
     assert "Public without a login: nothing." in capsys.readouterr().out

@@ -32,6 +32,7 @@ def found(folder: Path, **sections: Any) -> list[Danger]:
         ({"oidc": {"allow_unverified_email": True}}, "oidc.allow_unverified_email"),
         ({"domain": "127.0.0.1", "origin": "http://127.0.0.1:8123"}, "origin"),
         ({"log": {"level": "debug"}}, "log.level"),
+        ({"access": {"default": "allow"}}, "access.default"),
         ({"listen": "0.0.0.0:8123"}, "listen"),
         ({"listen": "[::]:8123"}, "listen"),
         ({"admin": {"listen": "0.0.0.0:9123"}}, "admin.listen"),
@@ -48,6 +49,7 @@ def test_a_switch_that_lets_somebody_in_or_read_along_is_grave(tmp_path: Path, s
     ("sections", "key"),
     [
         ({"revocation": {"store": "none"}}, "revocation.store"),
+        ({"access": {"rules": [{"name": n, "path": "/x"} for n in "ab"]}}, "access.rules"),
         ({"session": {"lifetime": "25h"}}, "session.lifetime"),
         ({"upstream": {"url": "http://10.0.0.1:3000"}}, "upstream.url"),
         ({"saml": {"metadata_file": "/nowhere/idp.xml"}}, "saml.metadata_file"),
