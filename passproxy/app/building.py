@@ -21,14 +21,16 @@ import aiohttp
 
 from passproxy.app.dial import dial_to
 from passproxy.core.access import attribute_rules_of, policy_of
+from passproxy.core.assertion import AssertionRules, Assertions
 from passproxy.core.cookies import cookie_names
 from passproxy.core.counts import Counts
 from passproxy.core.decision import Decider, Site
 from passproxy.core.errors import ConfigError
 from passproxy.core.forwarded import Forwarded, pseudonym
-from passproxy.core.headers import answer_names, identity_lines
+from passproxy.core.headers import answer_names, identity_lines, request_names
 from passproxy.core.pending import PendingLogins
 from passproxy.core.plain import written
+from passproxy.core.policy import Policy
 from passproxy.core.request_ids import PREFIX_BYTES, RequestIds
 from passproxy.core.session import Session, SessionRules, Sessions
 from passproxy.core.tokens import Key, KeyRing, Purpose
@@ -123,19 +125,26 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
     else:
         provider = build(settings, origin, tools.http, state_dir, copies, tools.clock)
     logins = Logins(provider, PendingLogins(ring, names), sessions, rules, None if before is None else before.logins)
+    assertions = _assertions(settings, ring, origin, policy)
     renewed_before = None if before is None else before.parts.renewals
     parts = Parts(
         origin=origin,
-        decider=Decider(Site(origin, names, policy, sessions, forwarded.client, pseudonym(origin))),
+        decider=Decider(
+            Site(origin, names, policy, sessions, forwarded.client, pseudonym(origin), assertions is not None)
+        ),
         forwarded=forwarded,
         request_ids=RequestIds(forwarded, secrets.token_bytes(PREFIX_BYTES)),
-        endpoints=Endpoints(origin, names, logins, Logouts(provider, ring, revocations), pages, tools.counts),
+        endpoints=Endpoints(
+            origin, names, logins, Logouts(provider, ring, revocations), pages, tools.counts, assertions
+        ),
         renewals=Renewals(provider, sessions, ring, rules, tools.counts, tools.spawn, renewed_before),
         pages=pages,
         pool=pool,
         watch=tools.watch,
         clock=tools.clock,
         host=None if settings.upstream.preserve_host else dial.authority,
+        names=request_names(() if settings.assertion is None else (settings.assertion.header,)),
+        assertions=assertions,
         counts=tools.counts,
     )
     access = AccessLog(forwarded, parts.decider.session_of) if settings.log.access else None
@@ -176,6 +185,14 @@ def keys_file_of(settings: Settings) -> Path:
 def _keys(settings: Settings) -> tuple[Key, ...]:
     _state_dir(settings)
     return obtained_keys(keys_file_of(settings), may_create=settings.session.keys_file is None, now=time.time())
+
+
+def _assertions(settings: Settings, ring: KeyRing, origin: Origin, policy: Policy) -> Assertions | None:
+    asked = settings.assertion
+    if asked is None:
+        return None
+    rules = AssertionRules(asked.header, asked.audience or str(origin), asked.lifetime)
+    return Assertions(ring, origin, rules, policy.roles_of)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -12,12 +12,14 @@ from typing import Any
 from passproxy import keyfile
 from passproxy.app.building import keys_file_of
 from passproxy.cli.files import add_file, loaded_beside
+from passproxy.core.assertion import OVERLAP_SECONDS
 from passproxy.core.formats import duration_seconds
 from passproxy.core.tokens import Key, keys_text, needed_keys, new_key, sealing_key
 from passproxy.web import audit
 
-#: From a rotation until its key signs: every instance has been reloaded by then.
-SIGNS_AFTER = "5m"
+#: From a rotation until its key signs: every instance has been reloaded by then, and everybody who
+#: verifies assertions has fetched it.
+SIGNS_AFTER = "10m"
 
 _SHOW = """\
 What is printed: the name of each key (the `kid` of a session's token), its age, and what it does. Secrets never are.
@@ -70,7 +72,7 @@ def add(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     settings, now = loaded_beside(arguments.file), time.time()
-    path, lifetime = keys_file_of(settings), settings.session.lifetime
+    path, lifetime = keys_file_of(settings), max(settings.session.lifetime, OVERLAP_SECONDS)
     if arguments.action == "show":
         keys = keyfile.obtained_keys(path, may_create=False, now=now)
         described = [_described(key, keys, now, lifetime) for key in keys]

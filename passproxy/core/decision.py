@@ -52,6 +52,8 @@ class Site:
     sessions: Sessions
     client: Callable[[str, list[bytes] | None], str] = lambda peer, values: peer
     pseudonym: bytes = b"passproxy"
+    #: Whether more of a session is needed than what is remembered, because something is made of it.
+    needs_whole: bool = False
 
 
 class Report(NamedTuple):
@@ -177,7 +179,7 @@ class Decider:
         if not session.is_permitted:
             return Refuse(AccessDenied("in none of access.require_any_group"), None)
         if not self._policy.matters_to_sessions:
-            return Forward(session, crumbs.others, upgrade, None)
+            return Forward(self._known(session, crumbs), crumbs.others, upgrade, None)
         try:
             verdict = self._strictest(self._policy.judge, head, peer, session.granted)
             report = None
@@ -189,7 +191,7 @@ class Decider:
             why = self._policy.why(verdict, self._whole(session, crumbs).session.identity)
             detail = f"{verdict.rule.name}: {why}"
             return Refuse(RuleRefused(detail, verdict.rule.name), None, report)
-        return Forward(session, crumbs.others, upgrade, None, report)
+        return Forward(self._known(session, crumbs), crumbs.others, upgrade, None, report)
 
     def without(self, head: RequestHead, peer: str, renewal: Renew, reason: str) -> Decision:
         """What becomes of a request whose session the provider did not confirm."""
@@ -211,6 +213,9 @@ class Decider:
             return self._site.sessions.open(token, now), None
         except TokenInvalid as error:
             return None, error.detail
+
+    def _known(self, session: Known, crumbs: Crumbs) -> Known:
+        return self._whole(session, crumbs) if self._site.needs_whole else session
 
     def _whole(self, session: Known, crumbs: Crumbs) -> Known:
         return session if session.held else session.holding(self._site.names.token(crumbs) or b"")

@@ -17,6 +17,7 @@ protocol knows live beside its adapter, below `LoginError`.
     │   │   ├── ExpectationUnknown
     │   │   ├── MethodRefused
     │   │   ├── HostUnknown
+    │   │   ├── ChallengeMalformed
     │   │   ├── HopsExhausted
     │   │   ├── TargetAmbiguous ── TargetUnreadable
     │   │   └── UpgradeRefused ── UpgradeVersion, OriginForeign
@@ -149,6 +150,13 @@ class MethodRefused(RequestMalformed):
     title = "Method not allowed"
     sentence = "This request method is not passed on."
     hint = "TRACE, CONNECT and methods that are not registered are refused by design."
+
+
+class ChallengeMalformed(RequestMalformed):
+    code = "PP-TRUST-CHALLENGE"
+    title = "Not a challenge"
+    sentence = "The description of this sign-in service was asked for with something else than one challenge."
+    hint = "Ask without parameters, or with challenge= and 22 to 86 random characters of base64url, as `python -m passproxy.trusted enroll` does."
 
 
 class HostUnknown(RequestMalformed):

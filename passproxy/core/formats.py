@@ -239,6 +239,18 @@ def _cookie_name(value: str) -> str:
     return value
 
 
+def _header_name(value: str) -> str:
+    if not re.fullmatch(r"X-[A-Za-z0-9-]{1,62}", value):
+        raise ValueError("expected a header name such as X-Passproxy-Assertion")
+    return value
+
+
+def _audience(value: str) -> str:
+    if not re.fullmatch(r"[!-+\--~]{1,200}", value):
+        raise ValueError("expected 200 visible ASCII characters at most, and no comma")
+    return value
+
+
 def _not_blank(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
@@ -302,3 +314,5 @@ AuditTarget = Annotated[
 RevocationStore = Annotated[
     str, AfterValidator(_revocation_store), Written("none, memory or file:/path", r"^(none|memory|file:/.+)$")
 ]
+HeaderName = Annotated[str, AfterValidator(_header_name), Written("header name", r"^X-[A-Za-z0-9-]{1,62}$")]
+Audience = Annotated[str, AfterValidator(_audience), Written("text", r"^[!-+\--~]{1,200}$")]

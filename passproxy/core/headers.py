@@ -125,9 +125,14 @@ def _request_treatment(raw: bytes) -> Treatment:
     return Treatment(True, METHOD_OVERRIDE) if normal in _METHOD_OVERRIDES else KEEP
 
 
-def request_names() -> NameTable:
-    """How request fields are treated."""
-    return NameTable(_request_treatment)
+def request_names(asserted: Iterable[str] = ()) -> NameTable:
+    """How request fields are treated; `asserted` are further names under which only we tell the application something."""
+    ours = frozenset(normal_form(name.encode()) for name in asserted)
+
+    def treatment(raw: bytes) -> Treatment:
+        return DROP if normal_form(raw) in ours else _request_treatment(raw)
+
+    return NameTable(treatment if ours else _request_treatment)
 
 
 def answer_names(strip_version_headers: bool) -> NameTable:

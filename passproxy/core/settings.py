@@ -15,10 +15,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 
 from passproxy.core.formats import (
     AttributeValues,
+    Audience,
     AuditTarget,
     Bytes,
     CookieName,
     GroupList,
+    HeaderName,
     HostName,
     Instant,
     Issuer,
@@ -203,6 +205,15 @@ class HeaderSettings(Section):
     size_limit: Annotated[Bytes, Field(ge=1024, le=64 * 1024)] = 8 * 1024
 
 
+class AssertionSettings(Section):
+    """What the application can verify who is there with. Off unless the section is there."""
+
+    header: HeaderName = "X-Passproxy-Assertion"
+    lifetime: Annotated[Seconds, Field(ge=10, le=3600)] = 60
+    audience: Audience | None = None
+    algorithm: Literal["ES256"] = "ES256"
+
+
 class PassthroughPath(Section):
     path: PublicPattern
     methods: Annotated[tuple[Method, ...], Listed, Field(min_length=1)] = ("GET", "HEAD")
@@ -338,6 +349,7 @@ class Settings(Section):
     session: SessionSettings = SessionSettings()
     identity: IdentitySettings = IdentitySettings()
     headers: HeaderSettings = HeaderSettings()
+    assertion: AssertionSettings | None = None
     passthrough: PassthroughSettings = PassthroughSettings()
     access: AccessSettings = AccessSettings()
     revocation: RevocationSettings = RevocationSettings()

@@ -64,6 +64,7 @@ class Purpose(Enum):
     WHO = "pp-who"
     FORM = "pp-form"
     LOOP = "pp-loop"
+    ASSERTION = "pp-assertion"
     DOCTOR = "pp-doctor+jwt"
 
 

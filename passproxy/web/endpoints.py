@@ -8,9 +8,10 @@ logout.py; what only publishes is here.
 
 from __future__ import annotations
 
+from passproxy.core.assertion import JWKS_PATH, TRUST_PATH, Assertions
 from passproxy.core.cookies import CookieNames, Crumbs
 from passproxy.core.counts import Counts
-from passproxy.core.errors import EndpointUnknown, LoginRequired, PassProxyError
+from passproxy.core.errors import ChallengeMalformed, EndpointUnknown, LoginRequired, PassProxyError
 from passproxy.core.http1 import RequestHead
 from passproxy.core.urls import Origin
 from passproxy.idp.login import Logins
@@ -28,16 +29,27 @@ from passproxy.web.session_cookies import SessionCookies
 #: escapes of a form make 42 percent longer.
 BODY_LIMIT_BYTES = 384 * 1024
 
+#: Of keys and description: verifiers look every five minutes, and a key is published ten before it signs.
+KEPT_FOR_A_WHILE: Field = ("Cache-Control", "public, max-age=300")
+
 
 class Endpoints:
     """Everything below the reserved prefix."""
 
     def __init__(
-        self, origin: Origin, names: CookieNames, logins: Logins, logouts: Logouts, pages: Pages, counts: Counts
+        self,
+        origin: Origin,
+        names: CookieNames,
+        logins: Logins,
+        logouts: Logouts,
+        pages: Pages,
+        counts: Counts,
+        assertions: Assertions | None = None,
     ) -> None:
         self._names = names
         self._provider = logins.provider
         self._ring = logins.ring
+        self._assertions = assertions
         self._login = LoginEndpoints(origin, names, logins, pages, counts)
         self._logout = LogoutEndpoints(origin, names, logouts, pages)
         self._rescue = RescueEndpoints(origin, names, logins.ring, pages)
@@ -110,10 +122,24 @@ class Endpoints:
             return _userinfo(asked)
         if asked.endpoint == DOCTOR:
             return seen(asked, self._ring)
+        if self._assertions is not None and asked.endpoint in (JWKS_PATH, TRUST_PATH):
+            return _trust(self._assertions, asked)
         published = self._provider.documents().get(asked.endpoint)
         if published is None:
             raise EndpointUnknown("no such endpoint")
         return document(published.content_type, published.body)
+
+
+def _trust(assertions: Assertions, asked: Asked) -> Response:
+    """What whoever verifies assertions has to know; public, so that it may be kept for a while."""
+    if asked.endpoint == JWKS_PATH:
+        return as_json(assertions.key_set()).with_fields((KEPT_FOR_A_WHILE,))
+    if not asked.query:
+        return as_json(assertions.description()).with_fields((KEPT_FOR_A_WHILE,))
+    name, _, challenge = asked.query.decode("latin-1").partition("=")
+    if name != "challenge":
+        raise ChallengeMalformed("a parameter that is not known")
+    return as_json({**assertions.description(), "proof": assertions.proof(challenge, asked.now)})
 
 
 def _userinfo(asked: Asked) -> Response:

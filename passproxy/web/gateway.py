@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
+from passproxy.core.assertion import Assertions
 from passproxy.core.counts import Counts
 from passproxy.core.decision import Decider, Decision, Forward, Refuse, Renew, Report, Rescue, Serve, StartLogin
 from passproxy.core.errors import (
@@ -29,8 +30,8 @@ from passproxy.core.errors import (
     UpstreamUnreachable,
 )
 from passproxy.core.forwarded import Forwarded
-from passproxy.core.headers import outgoing, request_names
-from passproxy.core.http1 import RequestHead
+from passproxy.core.headers import outgoing
+from passproxy.core.http1 import NameTable, RequestHead
 from passproxy.core.request_ids import RequestIds, trace_id
 from passproxy.core.rescue import FORM_LIMIT_BYTES
 from passproxy.core.urls import Origin
@@ -62,6 +63,8 @@ class Parts:
     watch: Watch
     clock: Callable[[], float]
     host: bytes | None
+    names: NameTable
+    assertions: Assertions | None
     counts: Counts
 
 
@@ -70,13 +73,13 @@ class Gateway:
 
     def __init__(self, parts: Parts, spawn: Callable[[Coroutine[Any, Any, None], str], None]) -> None:
         self._spawn = spawn
-        self.names = request_names()
         self.tunnels: set[Tunnel] = set()
         self.adopt(parts)
 
     def adopt(self, parts: Parts) -> None:
         """Work with these from the next request on."""
         self._parts = parts
+        self.names = parts.names
         self.counts = parts.counts
         # What a script opens in a window: one that stays, or one that tells and closes.
         self._ways_in = {"login_url": parts.origin.url(LOGIN), "popup_url": parts.origin.url(POPUP)}
@@ -164,11 +167,14 @@ class Gateway:
         else:
             self.counts.forwarded += 1
             client.session = session
+        identity = b"" if session is None else session.lines
+        if session is not None and parts.assertions is not None:
+            identity += parts.assertions.line(session, parts.clock())
         wire = outgoing(
             head,
             host=parts.host or head.noted[b"host"][0],
             cookies=decision.cookies,
-            identity=b"" if session is None else session.lines,
+            identity=identity,
             forwarded=parts.forwarded.lines(client.peer, head.noted.get(b"x-forwarded-for")),
             request_id=client.request_id,
             connection=b"" if upgrade is None else upgrade.lines,
