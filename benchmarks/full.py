@@ -23,11 +23,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks import apache, streams
+from benchmarks import apache, growth, logins, streams, subject
 from benchmarks.browser import HOST
 from benchmarks.load import CONNECTIONS
 from benchmarks.processes import Failed, Pinned, free_port
-from benchmarks.quick import ours_and_nginx
+from benchmarks.quick import APPLICATION_COOKIES, ours_and_nginx
 from benchmarks.rows import BODY, Row, cores, measured, table, versions
 from tests.fakes.browser import Browser, Front
 
@@ -122,6 +122,15 @@ def _oauth2_proxy(folder: Path, stack: contextlib.ExitStack, core: int, applicat
     return Row(title, proxy, "", asyncio.run(signed_in(port, f"http://{HOST}")), "|", is_closed=True)
 
 
+def _ours_with_more(folder: Path, stack: contextlib.ExitStack, core: int, application: int) -> Iterator[Row]:
+    port = free_port()
+    file = subject.configuration(folder, port, application, "signing", "assertion: {}\n")
+    cookie = subject.session_cookie(file)
+    signing = stack.enter_context(Pinned(subject.command(file), core, port, folder / "signing.log"))
+    seen = f"{subject.USER}|{APPLICATION_COOKIES}"
+    yield Row("PassProxy, with a session and the signed assertion", signing, "", cookie, seen, is_closed=True)
+
+
 def _measure(rounds: int, seconds: int) -> Iterator[str]:
     proxy_core, load_core = cores()
     application = free_port()
@@ -130,6 +139,7 @@ def _measure(rounds: int, seconds: int) -> Iterator[str]:
         tell("starting nginx and PassProxy")
         first, *ours = stack.enter_context(ours_and_nginx(folder, proxy_core, load_core, application))
         rows = [first, *_peers(folder, stack, proxy_core, application), *ours]
+        rows += _ours_with_more(folder, stack, proxy_core, application)
         tell(f"loading {len(rows)} proxies in turn, {rounds} rounds of {seconds} s")
         yield "## One small request"
         yield ""
@@ -138,7 +148,9 @@ def _measure(rounds: int, seconds: int) -> Iterator[str]:
         yield f"Medians of {rounds} rounds of {seconds} s; {CONNECTIONS} connections, answers of {len(BODY)} bytes, the same"
         yield "fifteen header fields of a browser for each. CPU time is that of all of the proxy's processes."
         yield ""
+    yield from growth.compared(proxy_core, load_core, rounds, seconds, tell)
     yield from streams.measured(proxy_core, load_core, tell)
+    yield from logins.measured(proxy_core, load_core, tell)
     yield f"{versions([apache.program(), '-v'])}."
 
 

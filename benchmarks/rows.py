@@ -96,9 +96,9 @@ def measured(rows: Sequence[Row], rounds: int, seconds: int, core: int) -> list[
     return runs
 
 
-def table(rows: Sequence[Row], runs: list[list[Figures | None]]) -> Iterator[str]:
-    """Medians; the ratio is the median of each round's own, since a round shares its moment."""
-    yield "| proxy on one core | CPU µs/request | x nginx | requests/s | p50 ms | p99 ms | RSS MiB |"
+def table(rows: Sequence[Row], runs: list[list[Figures | None]], against: str = "nginx") -> Iterator[str]:
+    """Medians; the ratio to the first row is the median of each round's own, since a round shares its moment."""
+    yield f"| proxy on one core | CPU µs/request | x {against} | requests/s | p50 ms | p99 ms | RSS MiB |"
     yield "|---|--:|--:|--:|--:|--:|--:|"
     first = [one for one in runs[0] if one is not None]
     for row, all_figures in zip(rows, runs, strict=True):

@@ -171,10 +171,8 @@ async def _events(ours: Pinned, cookie: str, tell: Callable[[str], None]) -> lis
 async def _sessions(ours: Pinned, file: Path, tell: Callable[[str], None]) -> list[str]:
     tell(f"{REQUESTS:,} requests of {SESSIONS:,} sessions")
     before = ours.resident_bytes()
-    cookies = [
-        subject.session_cookie(file, replace(subject.ALICE, subject=f"5a1f0c3e-0000-4000-8000-{number:012d}"))
-        for number in range(SESSIONS)
-    ]
+    people = (replace(subject.ALICE, subject=f"5a1f0c3e-0000-4000-8000-{number:012d}") for number in range(SESSIONS))
+    cookies = list(subject.session_cookies(file, people))
 
     async def worker(first: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", ours.port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from benchmarks.browser import HOST
@@ -42,11 +43,11 @@ ALICE = Authentication(
 )
 
 
-def configuration(folder: Path, port: int, application_port: int) -> Path:
-    """The configuration file."""
-    path = folder / "passproxy.yaml"
+def configuration(folder: Path, port: int, application_port: int, name: str = "passproxy", more: str = "") -> Path:
+    """The configuration file; `more` are further sections."""
+    path = folder / f"{name}.yaml"
     path.write_text(
-        _CONFIGURATION.format(host=HOST, port=port, application=application_port, state=folder / "passproxy")
+        _CONFIGURATION.format(host=HOST, port=port, application=application_port, state=folder / name) + more
     )
     path.chmod(0o600)
     return path
@@ -58,10 +59,16 @@ def command(file: Path) -> list[str]:
 
 def session_cookie(file: Path, said: Authentication = ALICE) -> str:
     """`name=value` of a session with the usual attributes, sealed with the key file that the server uses."""
+    return next(session_cookies(file, (said,)))
+
+
+def session_cookies(file: Path, people: Iterable[Authentication]) -> Iterator[str]:
+    """Likewise one for each."""
     settings, now = loaded(str(file)), time.time()
     origin = Origin.of(settings.domain, settings.origin)
     keys = obtained_keys(Path(settings.state_dir or "") / "keys.json", may_create=True, now=now)
     sessions = Sessions(KeyRing(keys, str(origin)), settings.session.lifetime, lambda session: b"")
-    identity = identity_from(said, AttributeRules())
-    token = sessions.seal(sessions.begin(identity, said, now))
-    return f"{cookie_names(settings.session.cookie_name, origin).session}={token}"
+    name = cookie_names(settings.session.cookie_name, origin).session
+    for said in people:
+        identity = identity_from(said, AttributeRules())
+        yield f"{name}={sessions.seal(sessions.begin(identity, said, now))}"
