@@ -77,7 +77,9 @@ interop: $(VENV)/dev.stamp $(VENV)/project.stamp ## whole logins at identity pro
 	$(call apt,npm,npm)
 	@PYTHONSAFEPATH=1 $(BIN)/python -m tests.interop $(ARGS)
 
-frameworks: $(VENV)/dev.stamp $(VENV)/project.stamp ## passproxy.trusted in FastAPI, Flask, Django, Quart and aiohttp, on the usual servers
+frameworks: $(VENV)/dev.stamp $(VENV)/project.stamp ## passproxy.trusted in FastAPI, Flask, Django, Quart and aiohttp, and its like in Express
+	$(call apt,node,nodejs)
+	$(call apt,npm,npm)
 	@PYTHONSAFEPATH=1 $(BIN)/python -m tests.interop.frameworks
 
 bench-quick: $(VENV)/dev.stamp $(VENV)/project.stamp ## throughput beside nginx, in about a minute

@@ -10,6 +10,7 @@ is verified any more. What they verify is verifier.py's business.
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -51,9 +52,8 @@ class KeySet:
         self._clock = clock
         self._lock = threading.Lock()
         self._keys: tuple[PublicKey, ...] = ()
-        self._read_at: float | None = None
-        self._began_at: float | None = None
-        self._running: Future[None] | None = None
+        self._read_at = self._began_at = -math.inf
+        self._running: Future[None] = Future()
         self._failure = "they have not been read yet"
 
     def get(self, kid: str | None, algorithm: str) -> PublicKey:
@@ -65,15 +65,15 @@ class KeySet:
             KeysUnavailable: there is no set that could have it.
         """
         key = self.known(kid, algorithm)
-        if key is None and (running := self.refresh()):
+        if key is None:
             with contextlib.suppress(WaitTimeout):
-                running.result(WAIT_SECONDS)
+                self.refresh().result(WAIT_SECONDS)
         return key or self.found(kid, algorithm)
 
     def known(self, kid: str | None, algorithm: str) -> PublicKey | None:
         """`get` without waiting. Begins a fetch in the background when the keys are no longer fresh."""
         age = self._age()
-        if age is None or age > STALE_LIMIT_SECONDS:
+        if age > STALE_LIMIT_SECONDS:
             return None
         if age >= REFRESH_SECONDS:
             self.refresh()
@@ -84,20 +84,21 @@ class KeySet:
         """`known`, or the reason why there is none."""
         if key := self.known(kid, algorithm):
             return key
-        age = self._age()
-        if age is None or age > STALE_LIMIT_SECONDS:
+        if self._age() > STALE_LIMIT_SECONDS:
             raise KeysUnavailable(f"the keys at {self._url} cannot be read: {self._failure}")
         raise KeyUnknown(f"no single key for kid {str(kid)[:64]!a} and {algorithm} at {self._url}")
 
-    def refresh(self) -> Future[None] | None:
-        """The fetch that is under way, or one that begins now; None when it is too early for another."""
+    def refresh(self) -> Future[None]:
+        """A fetch that begins now; when it is too early for another, the last one, which may be done."""
         with self._lock:
             now = self._clock()
-            if self._began_at is not None and now - self._began_at < INTERVAL_SECONDS:
-                return self._running if self._running and not self._running.done() else None
+            if now - self._began_at < INTERVAL_SECONDS:
+                return self._running
             # One that still hangs after a minute, or was lost in a fork, is given up.
             self._began_at, self._running = now, Future()
             running = self._running
+            # From now on nobody who waits can cancel it for the others.
+            running.set_running_or_notify_cancel()
         worker = threading.Thread(target=self._read, args=(running, now), name="trusted-proxy-keys", daemon=True)
         try:
             worker.start()
@@ -106,11 +107,10 @@ class KeySet:
             running.set_result(None)
         return running
 
-    def _age(self) -> float | None:
-        return None if self._read_at is None else self._clock() - self._read_at
+    def _age(self) -> float:
+        return self._clock() - self._read_at
 
     def _read(self, running: Future[None], began_at: float) -> None:
-        running.set_running_or_notify_cancel()
         try:
             keys = keys_from(self._fetch(self._url))
         except FetchFailed as error:

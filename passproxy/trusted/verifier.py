@@ -41,10 +41,10 @@ from passproxy.trusted.settings import Settings
 ASSERTION_LIMIT_BYTES = 16 * 1024
 
 #: The JOSE header names an algorithm, a type and a key.
-_HEADER_LIMIT_CHARACTERS = 2048
+HEADER_LIMIT_CHARACTERS = 2048
 
 #: Far beyond any real time, and well within what a number can hold exactly.
-_TIME_LIMIT = 2**40
+TIME_LIMIT = 2**40
 
 #: Which algorithm may be used is said with each call.
 _JWS = jwt.PyJWS()
@@ -117,7 +117,7 @@ def parsed(token: bytes, algorithms: frozenset[str], types: frozenset[str]) -> U
     if len(token) > ASSERTION_LIMIT_BYTES:
         raise AssertionMalformed(f"more than {ASSERTION_LIMIT_BYTES} bytes")
     segments = _SEGMENTS.match(token)
-    if not segments or len(segments[1]) > _HEADER_LIMIT_CHARACTERS:
+    if not segments or len(segments[1]) > HEADER_LIMIT_CHARACTERS:
         raise AssertionMalformed("not three segments of base64url")
     # The signature covers the text of the other two; its own text could be varied.
     if base64.urlsafe_b64encode(_decoded(segments[3])).rstrip(b"=") != segments[3]:
@@ -202,7 +202,7 @@ def _check_audience(claims: dict[str, Any], expected: tuple[str, ...], takes_oth
 
 def _time(claims: dict[str, Any], name: str) -> float:
     value = claims.get(name)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _TIME_LIMIT:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < TIME_LIMIT:
         raise ClaimWrong(f"{name} is not a time")
     return value
 

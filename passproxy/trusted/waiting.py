@@ -18,7 +18,7 @@ async def verified(verifier: Verifier, token: bytes) -> Identity:
     """
     unverified = verifier.parsed(token)
     key = verifier.keys.known(unverified.kid, unverified.algorithm)
-    if key is None and (running := verifier.keys.refresh()):
+    if key is None:
         # Others wait for the same fetch. `wait` cancels nothing, also when this request is given up.
-        await asyncio.wait({asyncio.wrap_future(running)}, timeout=WAIT_SECONDS)
+        await asyncio.wait({asyncio.wrap_future(verifier.keys.refresh())}, timeout=WAIT_SECONDS)
     return verifier.judged(unverified, key or verifier.keys.found(unverified.kid, unverified.algorithm))

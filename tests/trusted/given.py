@@ -18,6 +18,9 @@ from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from passproxy.trusted.jwk import thumbprint
 from passproxy.trusted.keys import KeySet
@@ -28,6 +31,25 @@ NOW = 1_800_000_000
 ISSUER = "https://app.example.com"
 HEADER = "X-Passproxy-Assertion"
 TYPE = "passproxy-assertion+jwt"
+
+
+def examples(count: int) -> settings_of_hypothesis:
+    """The same ones in every run, however slow the machine."""
+    return settings_of_hypothesis(
+        max_examples=count,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+#: Small JSON of any shape.
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.just("AQAB"),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
 
 
 class Clock:

@@ -236,7 +236,7 @@ def test_a_certificate_for_another_name_is_refused(tmp_path: Path, monkeypatch: 
 def test_slowness_behind_tls_is_cut_off_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: Script) -> None:
     authority = Authority(tmp_path, "127.0.0.1")
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    monkeypatch.setattr(fetching, "FETCH_SECONDS", 0.5)
+    monkeypatch.setattr(fetching, "FETCH_SECONDS", 1.5)
     with published(script, authority.tls) as server:
         with pytest.raises(FetchFailed):
             fetched(server.url)

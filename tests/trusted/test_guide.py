@@ -90,6 +90,15 @@ def test_an_example_says_its_lines_as_the_guide_does(example: Path) -> None:
             assert all(hasattr(module, alias.name) for alias in node.names)
 
 
+def test_the_example_in_javascript_is_the_one_that_is_named() -> None:
+    text = (ROOT / "etc" / "trusted" / "express_app.mjs").read_text("utf-8")
+    assert "    app.use(trustedProxy());\n" in text
+    assert "`app.use(trustedProxy())`" in GUIDE
+    assert f"typ: '{TYPE}'" in text
+    assert f"const HEADER = '{HEADER.lower()}'" in text
+    assert "INTERVAL = 60 * SECOND, REFRESH = 300 * SECOND, STALE_LIMIT = 86400 * SECOND" in text
+
+
 def test_the_commands_that_are_shown_are_understood() -> None:
     shown = re.findall(r"python -m passproxy\.trusted (\w+) ([^\n`]*)", GUIDE)
     assert {name for name, _ in shown} == {"enroll", "verify"}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from passproxy.core import headers as proxy_headers
 from passproxy.trusted.errors import AssertionAmbiguous
 from passproxy.trusted.headers import PLAIN_HEADERS, Headers, normal_form
-from tests.trusted.given import settings
+from tests.trusted.given import examples, settings
 
 HEADERS = Headers(settings("https://app.example.com/keys"))
 KEEPING = Headers(settings("https://app.example.com/keys"), strip=())
@@ -127,6 +127,7 @@ def test_an_environment_keeps_no_plain_identity(name: str) -> None:
     assert variables == environ()
 
 
+@examples(200)
 @each(st.text(st.sampled_from("xX-_.pasrobyunet "), min_size=1, max_size=30))
 def test_no_spelling_of_a_plain_header_stays(name: str) -> None:
     """What a CGI-style server would call HTTP_X_PASSPROXY_USER never reaches the application."""

@@ -33,8 +33,21 @@ from passproxy.trusted.errors import (
 from passproxy.trusted.keys import KeySet
 from passproxy.trusted.presets import HOUR_SECONDS
 from passproxy.trusted.settings import LEEWAY_SECONDS
-from passproxy.trusted.verifier import ASSERTION_LIMIT_BYTES, Verifier
-from tests.trusted.given import ISSUER, NOW, TYPE, Clock, Installation, Proxy, body, jwk, new_key, published, settings
+from passproxy.trusted.verifier import ASSERTION_LIMIT_BYTES, HEADER_LIMIT_CHARACTERS, TIME_LIMIT, Verifier
+from tests.trusted.given import (
+    ISSUER,
+    NOW,
+    TYPE,
+    Clock,
+    Installation,
+    Proxy,
+    body,
+    examples,
+    jwk,
+    new_key,
+    published,
+    settings,
+)
 
 OTHER = "https://other.example.com"
 
@@ -246,6 +259,36 @@ def test_the_largest_assertion_is_read(site: Installation) -> None:
     assert site.verifier.verify(token).groups == tuple(groups)
 
 
+def test_an_assertion_may_be_as_large_as_the_limit_and_no_larger(site: Installation) -> None:
+    """Large ones have no good algorithm, so that it shows how far they came."""
+    for size, error in ((ASSERTION_LIMIT_BYTES, AlgorithmRefused), (ASSERTION_LIMIT_BYTES + 1, AssertionMalformed)):
+        token = b"e30." + b"A" * (size - 8) + b".e30"
+        assert len(token) == size
+        with pytest.raises(error):
+            site.verifier.verify(token)
+
+
+def test_a_header_may_be_as_long_as_the_limit_and_no_longer(site: Installation) -> None:
+    for size, error in ((HEADER_LIMIT_CHARACTERS, AlgorithmRefused), (HEADER_LIMIT_CHARACTERS + 4, AssertionMalformed)):
+        header = encoded(b"{}" + b" " * (size // 4 * 3 - 2))
+        assert len(header) == size
+        with pytest.raises(error):
+            site.verifier.verify(header + b".e30.e30")
+
+
+@pytest.mark.parametrize(("claim", "value"), [("iat", -1), ("exp", TIME_LIMIT), ("exp", -1), ("nbf", -1)])
+def test_a_time_beyond_all_calendars_is_refused(site: Installation, claim: str, value: int) -> None:
+    with pytest.raises(ClaimWrong):
+        site.verifier.verify(site.proxy.assertion(**{claim: value}))
+
+
+def test_the_first_second_of_the_epoch_is_a_time(site: Installation) -> None:
+    with pytest.raises(AssertionExpired):
+        site.verifier.verify(site.proxy.assertion(iat=0, nbf=0, exp=0))
+    with pytest.raises(LifetimeTooLong):
+        site.verifier.verify(site.proxy.assertion(exp=TIME_LIMIT - 1))
+
+
 PROXY = Proxy()
 TOKEN = PROXY.assertion()
 VERIFIER = Verifier(
@@ -253,6 +296,7 @@ VERIFIER = Verifier(
 )
 
 
+@examples(400)
 @each(st.integers(0, len(TOKEN) - 1), st.integers(0, 255))
 def test_a_token_with_one_other_byte_is_refused(place: int, byte: int) -> None:
     """Whatever is changed in a good assertion, nothing is believed of it."""
@@ -263,6 +307,7 @@ def test_a_token_with_one_other_byte_is_refused(place: int, byte: int) -> None:
             VERIFIER.verify(bytes(changed))
 
 
+@examples(400)
 @each(st.integers(0, len(TOKEN)), st.integers(0, len(TOKEN)), st.binary(max_size=8))
 def test_a_token_with_a_part_replaced_is_refused(start: int, end: int, piece: bytes) -> None:
     changed = TOKEN[: min(start, end)] + piece + TOKEN[max(start, end) :]
@@ -271,6 +316,7 @@ def test_a_token_with_a_part_replaced_is_refused(start: int, end: int, piece: by
             VERIFIER.verify(changed)
 
 
+@examples(400)
 @each(st.binary(max_size=200))
 def test_any_bytes_are_refused_or_nothing_else(token: bytes) -> None:
     with pytest.raises(AssertionRefused):

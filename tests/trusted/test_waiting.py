@@ -32,7 +32,7 @@ class Gate:
 async def test_everybody_waits_for_the_same_fetch_and_the_loop_goes_on(site: Installation) -> None:
     gate, token = Gate(site), site.proxy.assertion()
     waiting = [asyncio.ensure_future(verified(site.verifier, token)) for _ in range(50)]
-    assert await asyncio.to_thread(gate.asked.wait, 5)
+    assert await asyncio.to_thread(gate.asked.wait, 20)
     turns = 0
     while turns < 100:
         await asyncio.sleep(0)
@@ -46,7 +46,7 @@ async def test_everybody_waits_for_the_same_fetch_and_the_loop_goes_on(site: Ins
 async def test_a_request_that_is_given_up_does_not_end_the_fetch_of_others(site: Installation) -> None:
     gate, token = Gate(site), site.proxy.assertion()
     first, second = (asyncio.ensure_future(verified(site.verifier, token)) for _ in range(2))
-    assert await asyncio.to_thread(gate.asked.wait, 5)
+    assert await asyncio.to_thread(gate.asked.wait, 20)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first

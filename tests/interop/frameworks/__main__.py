@@ -11,6 +11,8 @@ are run as they are shipped. Exit code 0 when all do the same. What is downloade
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import json
 import shutil
 import subprocess
@@ -24,45 +26,55 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
+import jwt
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.fakes.raw import Raw
 from tests.interop.processes import Ready, StartFailed, free_port, run, server
-from tests.trusted.given import HEADER, Proxy, Published, body, published
+from tests.trusted.given import HEADER, TYPE, Proxy, Published, body, published
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
 ETC = ROOT / "etc" / "trusted"
 VENV = ROOT / ".interop" / "frameworks"
+NODE = ROOT / ".interop" / "frameworks-node"
 
 #: Installing takes half a minute, a start one or two seconds, and there are three checks a second.
 INSTALL_SECONDS = 300.0
 START_SECONDS = 30.0
 
+#: Assertions under keys that do not exist.
+FLOOD = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """An application and its server. `{port}` is a free port."""
+    """An application and its server, in so many processes. `{port}` is a free port."""
 
     framework: str
     on: str
     command: str
     has_websocket: bool = False
+    processes: int = 1
 
     def arguments(self, port: int) -> list[str]:
-        name, *rest = self.command.format(port=port, etc=ETC, here=HERE).split()
-        return [str(VENV / "bin" / name), *rest]
+        name, *rest = self.command.format(port=port, etc=ETC, here=HERE, node=NODE).split()
+        return [name if name == "node" else str(VENV / "bin" / name), *rest]
 
 
 CASES = (
     Case("FastAPI", "uvicorn", "uvicorn --app-dir {etc} --port {port} fastapi_app:app", True),
     Case("FastAPI", "hypercorn", "hypercorn --bind 127.0.0.1:{port} fastapi_app:app", True),
-    Case("Flask", "gunicorn", "gunicorn --chdir {etc} -w 2 --preload --bind 127.0.0.1:{port} flask_app:app"),
+    Case(
+        "Flask", "gunicorn", "gunicorn --chdir {etc} -w 2 --preload --bind 127.0.0.1:{port} flask_app:app", processes=2
+    ),
     Case("Flask", "waitress", "waitress-serve --listen 127.0.0.1:{port} flask_app:app"),
     Case("Flask", "its own", "flask --app {etc}/flask_app.py run --port {port}"),
     Case("Django", "uvicorn", "uvicorn --app-dir {here} --port {port} django_app:asgi_application"),
     Case("Django", "gunicorn", "gunicorn --chdir {here} --bind 127.0.0.1:{port} django_app:wsgi_application"),
     Case("Quart", "hypercorn", "hypercorn --bind 127.0.0.1:{port} quart_app:app", True),
     Case("aiohttp", "its own", "python -m aiohttp.web -H 127.0.0.1 -P {port} aiohttp_app:served", True),
+    Case("Express", "node", "node {node}/express_app.mjs"),
 )
 
 
@@ -79,14 +91,31 @@ def environment() -> None:
     shutil.copy(lock, stamp)
 
 
+def node_environment() -> None:
+    """Express and jose, likewise; a module finds its packages beside itself."""
+    NODE.mkdir(parents=True, exist_ok=True)
+    lock, stamp = HERE / "node" / "package-lock.json", NODE / "installed"
+    if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
+        for name in ("package.json", lock.name):
+            shutil.copy(lock.with_name(name), NODE)
+        run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=NODE, within_seconds=INSTALL_SECONDS)
+        shutil.copy(lock, stamp)
+    shutil.copy(ETC / "express_app.mjs", NODE)
+
+
 #: How each example comes to read its configuration.
-STARTS = ("import fastapi_app", "import flask_app", "import aiohttp_app; aiohttp_app.application()")
+STARTS = (
+    ("python", "-c", "import fastapi_app"),
+    ("python", "-c", "import flask_app"),
+    ("python", "-c", "import aiohttp_app; aiohttp_app.application()"),
+    ("node", str(NODE / "express_app.mjs")),
+)
 
 
 def starts_unconfigured(where: Path) -> Iterator[str]:
     """The examples that start although nobody said whom to trust."""
-    for start in STARTS:
-        command = [str(VENV / "bin" / "python"), "-c", start]
+    for name, *rest in STARTS:
+        command = [str(VENV / "bin" / name) if name == "python" else shutil.which(name) or name, *rest]
         done = subprocess.run(
             command,
             env={"PYTHONPATH": f"{where}:{ETC}"},
@@ -96,7 +125,7 @@ def starts_unconfigured(where: Path) -> Iterator[str]:
             check=False,
         )
         if done.returncode == 0 or "TRUSTED_PROXY_ISSUER is not set" not in done.stderr:
-            yield start
+            yield " ".join(rest)
 
 
 def copied(where: Path) -> Path:
@@ -116,6 +145,7 @@ async def problems(case: Case, proxy: Proxy, keys: Published, where: Path) -> li
     env = {
         "PYTHONPATH": f"{where}:{ETC}:{HERE}",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PORT": str(port),
         "TRUSTED_PROXY_PRESET": "passproxy",
         "TRUSTED_PROXY_ISSUER": proxy.issuer,
         "TRUSTED_PROXY_JWKS_URL": keys.url,
@@ -128,13 +158,15 @@ async def problems(case: Case, proxy: Proxy, keys: Published, where: Path) -> li
         except StartFailed as error:
             return [str(error)]
         http = await stack.enter_async_context(aiohttp.ClientSession(f"http://127.0.0.1:{port}"))
-        found = [name async for name, holds in checks(case, proxy, http, port) if not holds]
+        found = [name async for name, holds in checks(case, proxy, keys, http, port) if not holds]
     if proxy.assertion().decode()[:20] in log.read_text("utf-8", "replace"):
         found.append("an assertion is in the log")
     return found
 
 
-async def checks(case: Case, proxy: Proxy, http: aiohttp.ClientSession, port: int) -> AsyncIterator[tuple[str, bool]]:
+async def checks(
+    case: Case, proxy: Proxy, keys: Published, http: aiohttp.ClientSession, port: int
+) -> AsyncIterator[tuple[str, bool]]:
     """Names of what must hold, and whether it does."""
 
     async def status(path: str = "/", **headers: str) -> int:
@@ -156,6 +188,11 @@ async def checks(case: Case, proxy: Proxy, http: aiohttp.ClientSession, port: in
     yield "expired", await status(**signed(iat=1, nbf=1, exp=61)) == 401
     yield "another key", await status(**{"X_Passproxy_Assertion": Proxy().assertion().decode()}) == 401
     yield "an unknown page", await status("/unknown") == 401
+    for name, token in (("no algorithm", unsigned(proxy)), ("the public key as secret", with_the_public_key(proxy))):
+        yield name, await status(X_Passproxy_Assertion=token) == 401
+    flood = [proxy.assertion({"kid": str(number)}).decode() for number in range(FLOOD)]
+    yield "unknown keys", {await status(X_Passproxy_Assertion=token) for token in flood} == {401}
+    yield "one fetch of the keys", len(keys.asked) <= case.processes
     for name, lines in smuggled(proxy.assertion()):
         wire = b"".join((b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n", *(line + b"\r\n" for line in lines), b"\r\n"))
         async with Raw(f"127.0.0.1:{port}") as raw:
@@ -170,6 +207,19 @@ async def checks(case: Case, proxy: Proxy, http: aiohttp.ClientSession, port: in
             yield "a WebSocket of nobody", error.status in (401, 403)
 
 
+def unsigned(proxy: Proxy) -> str:
+    return jwt.encode(proxy.claims(), "", "none", headers={"typ": TYPE, "kid": proxy.kid}) + "AAAA"
+
+
+def with_the_public_key(proxy: Proxy) -> str:
+    """HS256, which PyJWT would not sign with such a secret."""
+    public = proxy.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    header, claims = ({"alg": "HS256", "typ": TYPE, "kid": proxy.kid}, proxy.claims())
+    text = b".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in (header, claims))
+    signature = base64.urlsafe_b64encode(hmac.digest(public, text, "sha256")).rstrip(b"=")
+    return b".".join((text, signature)).decode()
+
+
 def smuggled(good: bytes) -> Iterator[tuple[str, list[bytes]]]:
     """What a client could put beside the header of the proxy, and instead of it."""
     forged = Proxy().assertion()
@@ -181,6 +231,7 @@ def smuggled(good: bytes) -> Iterator[tuple[str, list[bytes]]]:
 
 async def main() -> int:
     environment()
+    node_environment()
     proxy, failed = Proxy(now=time.time), 0
     with tempfile.TemporaryDirectory(prefix="passproxy-frameworks-") as scratch, published(body(proxy.jwks())) as keys:
         where = copied(Path(scratch))
