@@ -116,7 +116,7 @@ class LoggedConnection(ClientConnection):
             self._access.line(self._head, self, status, now - self._started_at)
         except Exception as error:
             # The exchange is worth more than its line.
-            log.failure("access.failed", error, request_id=self.request_id.decode())
+            log.failure("http.access_failed", error, request_id=self.request_id.decode())
         self._started_at, self.received = now, 0
         self._counted.sent, self._counted.status = 0, None
 

@@ -133,6 +133,7 @@ class Gateway:
     # Renew.
 
     async def _renew(self, head: RequestHead, client: ClientConnection, decision: Renew, now: float) -> None:
+        log.concerns(client.request_id)
         parts, session, crumbs = self._parts, decision.session, decision.crumbs
         fields: list[Field] = []
         try:
@@ -267,6 +268,7 @@ class Gateway:
         client.collect(BODY_LIMIT_BYTES, done, refuse)
 
     async def _answer(self, asked: Asked, client: ClientConnection, rejected: str | None) -> None:
+        log.concerns(client.request_id)
         try:
             response = await self._parts.endpoints.serve(asked)
         except PassProxyError as error:
@@ -279,6 +281,7 @@ class Gateway:
             client.respond(response)
 
     async def _start_login(self, head: RequestHead, client: ClientConnection, decision: StartLogin, now: float) -> None:
+        log.concerns(client.request_id)
         try:
             response = await self._parts.endpoints.start(decision.return_to, decision.crumbs, decision.rejected, now)
         except PassProxyError as error:
@@ -358,7 +361,14 @@ class Gateway:
         if audit.is_wanted() and (error.status == 403 or isinstance(error, LoginError)):
             session = None if head is None else self._parts.decider.session_of(head, self._parts.clock())
             place = self._place(head, client)
-            audit.event("audit.refusal", code=error.code, status=error.status, **place, **audit.who(session))
+            audit.event(
+                "audit.refusal",
+                code=error.code,
+                status=error.status,
+                **place,
+                detail=error.detail or None,
+                **audit.who(session),
+            )
         html = head is None or b"text/html" in (head.value(b"accept") or b"").lower()
         more = self._ways_in if isinstance(error, LoginRequired) else {}
         retry_url = "/" if retry_url is None and isinstance(error, (LoginError, EndpointUnknown)) else retry_url

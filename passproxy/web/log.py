@@ -15,6 +15,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from passproxy.web import log_writer
 from passproxy.web.log_writer import Writer
 
 #: Longest text of one field; a longer one was made long on purpose.
@@ -39,6 +40,11 @@ def plain_fields(fields: dict[str, object]) -> dict[str, object]:
 def failure(name: str, error: BaseException, **fields: object) -> None:
     """Log an exception that nobody expected: its type and place, since its text may quote what it met."""
     _logger.error(name, exc_info=error, extra={"fields": fields})
+
+
+def concerns(request: bytes) -> None:
+    """From here on the current task works for the request of this id, and so do the tasks that it makes."""
+    log_writer.request_id.set(request.decode())
 
 
 def shown(raw: bytes) -> str:
@@ -67,6 +73,8 @@ class _Formatter(logging.Formatter):
             name, _, detail = name.partition(" ")
             fields = {"detail": detail} if detail else {}
         fields = dict(fields)
+        if (request_id := getattr(record, "request_id", None)) is not None:
+            fields.setdefault("request_id", request_id)
         if record.name not in ("passproxy", "passproxy.audit"):
             fields["source"] = record.name.removeprefix("passproxy.")
         if record.exc_info:

@@ -12,6 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextvars import ContextVar
 from logging.handlers import QueueHandler, QueueListener
 from queue import Full, Queue
 
@@ -24,6 +25,10 @@ WINDOW_SECONDS = 10.0
 
 #: How long the end of the process waits for its last lines to be read.
 DRAIN_SECONDS = 2.0
+
+
+#: The request that the current task works for. Its id is in all that is logged meanwhile, by whomever.
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 class Writer(QueueHandler):
@@ -53,7 +58,9 @@ class Writer(QueueHandler):
         os.dup2(descriptor, self._lines.descriptor, inheritable=False)
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """As it is: it goes to a thread and not to another process."""
+        """As it is, since it goes to a thread and not to another process, with what only this thread knows."""
+        if not hasattr(record, "request_id"):
+            record.request_id = request_id.get()
         return record
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -125,4 +132,5 @@ class _Lines(logging.Handler):
 def counted(name: str, **fields: object) -> logging.LogRecord:
     record = logging.LogRecord("passproxy", logging.WARNING, "", 0, name, (), None)
     record.fields = fields
+    record.request_id = None  # of no request in particular
     return record

@@ -49,7 +49,8 @@ class Exporter:
         self._now = observed
         self._registry = prometheus_client.CollectorRegistry()
         self._registry.register(self)
-        prometheus_client.ProcessCollector(registry=self._registry)
+        self._process_collector = prometheus_client.ProcessCollector(registry=None)
+        self._started_at = observed().clock()
 
     def text(self) -> bytes:
         return prometheus_client.generate_latest(self._registry)
@@ -131,6 +132,10 @@ class Exporter:
         )
 
     def _process(self) -> Iterator[Metric]:
+        # Its own start it would have to count from that of the machine, which a hardened unit does not see.
+        start = "process_start_time_seconds"
+        yield from (family for family in self._process_collector.collect() if family.name != start)
+        yield GaugeMetricFamily(start, "When the process started.", value=self._started_at)
         yield _gauge("ready", "1 if /ready says so.", not self._observed.not_ready())
         lost, repeated = log.lines_dropped()
         dropped = {"slow_reader": lost, "repeated": repeated}

@@ -22,6 +22,7 @@ from passproxy.web.login import LoginEndpoints
 from tests.attacks.acs import ACS, FORM, AcsSite, acs_site
 from tests.attacks.edge import check_refusal
 from tests.fakes import idp_saml as idp
+from tests.fakes.admin import ADMIN, Admin
 from tests.fakes.gateway import HOST, get, navigation, protecting, request
 from tests.fakes.log import Log
 from tests.fakes.raw import Answer, Raw
@@ -197,6 +198,26 @@ async def test_info_06_metadata_is_public_and_made_of_the_configuration(site: Ac
     for number in (private.d, private.p, private.q):  # type: ignore[union-attr]
         assert number.to_bytes((number.bit_length() + 7) // 8, "big") not in material
     check_tells_nothing(told)
+
+
+async def test_info_03_metrics_are_not_told_to_visitors_and_name_nobody(tmp_path: Path, log: Log) -> None:
+    async with (
+        Upstream() as upstream,
+        protecting(upstream.url, tmp_path, trusted_proxies=[], **ADMIN) as passproxy,
+        Raw(passproxy.address) as raw,
+    ):
+        for endpoint in ("metrics", "live", "ready", "health/metrics"):
+            check_tells_nothing(answer := await raw.ask(get(f"/.passproxy/{endpoint}", cookie=passproxy.cookie())))
+            assert answer.status == 404
+            assert b"passproxy_requests" not in answer.body
+        assert upstream.is_untouched
+        named = ("X-Request-Id: id-of-a-stranger", "X-Forwarded-For: 192.0.2.77", "User-Agent: agent-of-a-stranger")
+        await raw.ask(get("/path-of-a-stranger", *named, cookie=passproxy.cookie("user-of-a-session")))
+        await raw.ask(get("/path-of-a-stranger", *named, cookie=f"{passproxy.names.session}=token-of-a-stranger"))
+        text = await Admin(log).text()
+    assert 'passproxy_requests_total{outcome="forwarded"} 1.0' in text
+    for said in ("stranger", "user-of-a-session", "192.0.2.77", HOST, "127.0.0.1"):
+        assert said not in text
 
 
 REQUEST_IDS = ['evil"}{', "x" * 8000, "{{7*7}}", "<script>", "a b\tc", "\x80\xff", "x" * 65, "%0a%0devil"]

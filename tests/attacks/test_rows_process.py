@@ -1,7 +1,7 @@
 """
 `passproxy serve` as a process of its own: what it writes at debug level, what others on the machine see, and foreign clocks.
 
-Rows LOG-03, INFO-03, INFO-07 and CLK-08 of the attack catalogue.
+Rows LOG-03, INFO-07 and CLK-08 of the attack catalogue.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ async def test_a_line_that_cannot_be_written_costs_no_exchange(passproxy, log, m
     async with Raw(passproxy.address) as raw:
         answers = [await raw.ask(get("/", cookie=passproxy.cookie())) for _ in range(2)]
     assert [answer.status for answer in answers] == [200, 200]
-    assert len(log.named("access.failed")) == 2
+    assert len(log.named("http.access_failed")) == 2
     assert not log.tells("request.failed")
 
 

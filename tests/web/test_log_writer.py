@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -11,8 +12,9 @@ from contextlib import suppress
 
 import pytest
 
+from passproxy.web import log
 from passproxy.web.log import JsonFormatter
-from passproxy.web.log_writer import REPEATS_LIMIT, WAITING_LIMIT, WINDOW_SECONDS, Repeats, Writer
+from passproxy.web.log_writer import REPEATS_LIMIT, WAITING_LIMIT, WINDOW_SECONDS, Repeats, Writer, counted
 
 #: Linux gives a pipe sixteen pages.
 PIPE_BYTES = 65_536
@@ -99,3 +101,38 @@ def test_log_04_a_refusal_that_repeats_is_counted_instead():
         "log.repeated",
         {"event": "auth.reject", "code": "PP-LOGIN-UNKNOWN", "count": 50},
     )
+
+
+async def test_all_that_is_logged_while_a_task_works_for_a_request_has_its_id(pipe):
+    logger = logging.getLogger("passproxy.idp.some.adapter")
+    logger.addHandler(Writer(pipe[1], JsonFormatter()))
+    try:
+
+        async def adapter(number: int) -> None:
+            await asyncio.sleep(0)
+            logger.warning("idp.something number=%d", number)
+
+        async def request(number: int) -> None:
+            log.concerns(b"request-%d" % number)
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(adapter(number))
+
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(3):
+                tasks.create_task(request(number))
+        logger.warning("idp.last")
+        lines = read_until(pipe[0], "idp.last")
+    finally:
+        logger.handlers.clear()
+    told = {str(line["detail"]): line.get("request_id") for line in lines if "detail" in line}
+    assert told == {f"number={number}": f"request-{number}" for number in range(3)}
+    assert "request_id" not in lines[-1]
+
+
+async def test_what_is_said_of_itself_is_of_no_request(pipe):
+    log.concerns(b"request-1")
+    assert "request_id" not in JsonFormatter().format(counted("log.lost", count=1))
+    writer = Writer(pipe[1], JsonFormatter())
+    writer.handle(counted("log.lost", count=1))
+    (line,) = read_until(pipe[0], "log.lost")
+    assert "request_id" not in line

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -159,3 +160,11 @@ def test_every_reason_that_has_a_label_is_one_that_the_source_gives():
 
     for reason in REASONS:
         assert f'"{reason}"' in SOURCES
+
+
+async def test_the_process_is_described(admin):
+    started = await admin.value("process_start_time_seconds")
+    assert started is not None
+    assert abs(time.time() - started) < 60
+    assert (await admin.value("process_resident_memory_bytes") or 0) > 10 * 1024**2
+    assert (await admin.value("process_open_fds") or 0) > 3
