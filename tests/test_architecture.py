@@ -43,6 +43,7 @@ CORE_LEVELS = (
         "assertion",
         "loop",
         "rescue",
+        "selftest",
         "counts",
     },
     {"request_ids"},

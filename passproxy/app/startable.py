@@ -1,5 +1,5 @@
 """
-Whether `serve` would start: what building.py reads is read here too, and what it makes is not made.
+Whether `serve` would start, and may: what building.py reads is read here too, and what it makes is not made.
 
 Whoever checks a configuration is told everything at once, and leaves no trace
 on the machine.
@@ -8,12 +8,14 @@ on the machine.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from passproxy.app.building import keys_file_of, state_dir_of
 from passproxy.app.dial import trusting
+from passproxy.core import selftest
 from passproxy.core.errors import ConfigError
 from passproxy.idp import registry
 from passproxy.keyfile import obtained_keys
@@ -36,6 +38,7 @@ def check(settings: Settings) -> None:
         lambda: _check_store(settings.revocation.store),
         lambda: settings.upstream.url.startswith("https:") and trusting(settings.upstream),
         lambda: registry.check(settings, state_dir, creatable),
+        lambda: self_test(settings, time.time()),
     )
     for look in looks:
         try:
@@ -46,6 +49,19 @@ def check(settings: Settings) -> None:
             problems.append(f"{error.filename}: {error.strerror}")
     if problems:
         raise ConfigError(tuple(problems))
+
+
+def self_test(settings: Settings, now: float) -> None:
+    """
+    Whether this installation still accepts what is genuine and refuses what is forged.
+
+    Raises:
+        ConfigError: it does not, so nobody should be served by it.
+    """
+    failures = [*selftest.failures(now), *registry.failures(settings, now)]
+    if failures:
+        hint = "one of the installed libraries is broken or was replaced: install PassProxy anew"
+        raise ConfigError(tuple(f"this installation: {failure}; {hint}" for failure in failures))
 
 
 def creatable(path: Path) -> None:

@@ -124,7 +124,10 @@ def _opened(entry: Entry, others: list[Entry], public: Callable[[str, str], bool
         (name, path) for name, path in spelled.items() if any(public(method, path) for method in entry.methods or _ANY)
     )
     meaning = _meaning(entry.path) + (f", from {' '.join(entry.networks)}" if entry.networks else "")
-    return Opened(entry.path, entry.methods, meaning, len(spelled), also, tuple(_doubts(entry, others)))
+    doubts = _doubts(entry, others)
+    if not all(public(method, meant) for method in entry.methods or _ANY):
+        doubts.insert(0, f"{meant} is not public: a rule before it says otherwise")
+    return Opened(entry.path, entry.methods, meaning, len(spelled), also, tuple(doubts))
 
 
 def _asked(settings: Settings) -> Callable[[str, str], bool]:

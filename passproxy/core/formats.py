@@ -264,6 +264,8 @@ def _split(value: Any) -> Any:
     return tuple(item.strip() for item in value.split(",")) if isinstance(value, str) else value
 
 
+_PATH_PATTERN = Written("path pattern", r'^/[^\s%\\?#;\[\]{}()|^$+"<>]*$')
+
 Seconds = Annotated[int, BeforeValidator(duration_seconds), Written("duration", r"^\s*[0-9]{1,9}\s*[smhd]\s*$")]
 Bytes = Annotated[int, BeforeValidator(size_bytes), Written("size", r"^\s*[0-9]{1,6}\s*(KiB|MiB)\s*$")]
 Text = Annotated[str, AfterValidator(_not_blank), Written("text", r"\S")]
@@ -297,10 +299,8 @@ ListenAddress = Annotated[
 ]
 Network = Annotated[str, AfterValidator(_network), Written("address or network", r"^[0-9A-Fa-f.:]+(/[0-9.]+)?$")]
 Pattern = Annotated[Text, AfterValidator(_pattern), Written("regular expression", r"\S")]
-PathPattern = Annotated[str, AfterValidator(_path_pattern), Written("path pattern", r"^/[^\s%\\?#;\[\]{}()|^$+\"<>]*$")]
-PublicPattern = Annotated[
-    str, AfterValidator(_public_pattern), Written("path pattern", r"^/[^\s%\\?#;\[\]{}()|^$+\"<>]*$")
-]
+PathPattern = Annotated[str, AfterValidator(_path_pattern), _PATH_PATTERN]
+PublicPattern = Annotated[str, AfterValidator(_public_pattern), _PATH_PATTERN]
 RuleName = Annotated[Text, AfterValidator(_rule_name), Written("text", r"\S")]
 RoleName = Annotated[Text, AfterValidator(_role_name), Written("text", r"^[^,;|]+$")]
 AttributeValue = Annotated[Text, AfterValidator(_attribute_value), Written("text or *@domain", r"\S")]

@@ -13,6 +13,7 @@ from passproxy.core.errors import ConfigError
 from passproxy.core.urls import Origin
 from passproxy.idp.base import IdentityProvider
 from passproxy.idp.lastgood import LastGood
+from passproxy.idp.oidc import selftest
 from passproxy.idp.oidc.client import client_from
 from passproxy.idp.oidc.provider import OidcProvider
 from passproxy.idp.saml.keys import missing_key, own_keys, signer_of_metadata
@@ -78,6 +79,11 @@ def check(settings: Settings, state_dir: Path, creatable: Callable[[Path], None]
             problems += error.problems
     if problems:
         raise ConfigError(tuple(problems))
+
+
+def failures(settings: Settings, now: float) -> list[str]:
+    """What this installation no longer refuses of an answer; that of the other protocol is judged, and tested, in a process of its own."""
+    return selftest.failures(now) if settings.oidc is not None else []
 
 
 def _check_own_keys(settings: SamlSettings, state_dir: Path, creatable: Callable[[Path], None]) -> None:

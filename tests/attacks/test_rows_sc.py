@@ -135,6 +135,39 @@ def test_sc_04_each_forgery_is_one_that_the_self_test_notices(forged: str, monke
     assert selftest.failures(time.time()) == [f"a response is accepted although it {forged}"]
 
 
+_SABOTAGED = """
+import sys
+from passproxy.core.tokens import KeyRing
+from passproxy.idp.oidc import selftest
+if sys.argv[1] == "sessions":
+    KeyRing.unseal = lambda *_: {"sub": "anybody"}
+if sys.argv[1] == "tokens":
+    selftest.verified_claims = lambda *_: {"sub": "anybody"}
+from passproxy.cli import main
+sys.exit(main([sys.argv[2], sys.argv[3]]))
+"""
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+@pytest.mark.parametrize(
+    ("what", "noticed"), [("sessions", "a session is accepted"), ("tokens", "an ID token is accepted")]
+)
+def test_sc_04_an_installation_that_accepts_what_is_forged_does_not_start(
+    tmp_path: Path, what: str, noticed: str, command: str
+):
+    (tmp_path / "app.yaml").write_text(
+        f"domain: app.example.com\nlisten: 127.0.0.1:{free_port()}\nstate_dir: {tmp_path}/state\n"
+        "upstream: {url: 'http://127.0.0.1:9'}\noidc: {issuer: 'http://127.0.0.1:9', client_id: app}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _SABOTAGED, what, command, str(tmp_path / "app.yaml")],
+        capture_output=True, text=True, timeout=2 * WAIT_SECONDS, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 78, done.stderr
+    assert f"this installation: {noticed} although it has no algorithm" in done.stderr
+    assert not (tmp_path / "state").exists()
+
+
 # --- where modules come from
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,20 @@ def test_what_cannot_be_read_is_said_in_one_line(
         file.write_bytes(content)
     assert main(["import", "oauth2-proxy", str(file)]) == 78
     assert problem in capsys.readouterr().err
+
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_option_that_the_guide_names_is_translated() -> None:
+    """And nothing else: both of its tables are compared with what the importers look for."""
+    guide = (ROOT / "docs" / "migrating.md").read_text("utf-8")
+    sources = "".join(path.read_text("utf-8") for path in (ROOT / "passproxy/cli/importers").glob("*.py"))
+    named = [
+        name for left in re.findall(r"^\| (`.+?) \|", guide, re.MULTILINE) for name in re.findall(r"`([\w.]+)`", left)
+    ]
+    assert len(named) > 20
+    assert [name for name in named if f'"{name}"' not in sources] == []
 
 
 def test_another_product_is_wrong_usage(cfg: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,12 +13,13 @@ from passproxy.core.routing import Routes, is_ambiguous
 from passproxy.core.settings import Settings
 
 
-def settings(*paths: Any) -> Settings:
+def settings(*paths: Any, **sections: Any) -> Settings:
     configuration = {
         "domain": "app.example.com",
         "upstream": {"url": "http://127.0.0.1:3000"},
         "oidc": {"issuer": "https://sso.example.com", "client_id": "app"},
         "passthrough": {"paths": paths},
+        **sections,
     }
     return settings_from(json.dumps(configuration), "app.yaml", {}, str)
 
@@ -114,3 +115,36 @@ def test_what_a_doubt_names_is_public(pattern: str, named: str) -> None:
 @pytest.mark.parametrize(("pattern", "path"), [("/a/**", "/a/x/y"), ("/a/*.css", "/a/x.css"), ("/**/b", "/x/y/b")])
 def test_a_pattern_is_filled_in(pattern: str, path: str) -> None:
     assert filled(pattern) == path
+
+
+# --- access rules
+
+
+def rules(*rules: dict[str, Any]) -> list[Opened]:
+    named = [{"name": f"r{number}", **rule} for number, rule in enumerate(rules)]
+    return opened(settings(access={"rules": named}))
+
+
+def test_a_rule_that_allows_is_public_too() -> None:
+    (found,) = rules({"path": "/api/health", "action": "allow", "methods": ["GET"]})
+    assert (found.path, found.also, found.doubts) == ("/api/health", (), ())
+
+
+def test_a_rule_for_some_networks_is_asked_from_there() -> None:
+    (found,) = rules({"path": "/internal/**", "action": "allow", "methods": ["GET"], "from": ["10.0.0.0/8"]})
+    assert "10.0.0.0/8" in found.meaning
+    assert "/internal/x/y/admin" in dict(found.also).values()
+    assert found.doubts == ()
+
+
+@pytest.mark.parametrize(
+    "first", [{"path": "/admin/**"}, {"path": "/admin/**", "action": "deny"}, {"path": "/admin/*", "methods": ["GET"]}]
+)
+def test_a_rule_that_comes_too_late_is_said(first: dict[str, Any]) -> None:
+    (found,) = rules(first, {"path": "/admin/health", "action": "allow", "methods": ["GET"]})
+    assert found.doubts == ("/admin/health is not public: a rule before it says otherwise",)
+
+
+def test_rules_that_ask_who_it_is_or_only_report_open_nothing() -> None:
+    reporting = {"path": "/c", "action": "allow", "report_only": True}
+    assert rules({"path": "/a"}, {"path": "/b", "action": "deny"}, reporting) == []

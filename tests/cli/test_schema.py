@@ -133,6 +133,23 @@ def test_both_refuse_it(text: str) -> None:
         settings_from(text, "app.yaml", {}, str)
 
 
+def patterns(schema: Any) -> list[str]:
+    if isinstance(schema, list):
+        return [pattern for each in schema for pattern in patterns(each)]
+    if not isinstance(schema, dict):
+        return []
+    own = [schema["pattern"]] if isinstance(schema.get("pattern"), str) else []
+    return own + [pattern for each in schema.values() for pattern in patterns(each)]
+
+
+@pytest.mark.parametrize("pattern", sorted(set(patterns(SCHEMA))))
+def test_a_pattern_means_the_same_to_editors(pattern: str) -> None:
+    """They read it as JavaScript does, with its flag u: only what has a meaning may be escaped (ECMA-262, 22.2.1)."""
+    assert not re.search(r"(?<!\\)(?:\\\\)*\\[^sSdDwWbB^$\\.*+?()\[\]{}|/]", pattern)
+    assert "(?" not in pattern
+    re.compile(pattern)
+
+
 def values(kind: dict[str, Any]) -> st.SearchStrategy[Any]:
     """What a part of the schema accepts: its own default and examples where it shows some."""
     shown = [kind["default"]] if "default" in kind else kind.get("examples", [])

@@ -151,23 +151,25 @@ def _who_may(draft: Draft, options: Options) -> None:
     groups = [*options.pop("allowed_groups", []), *options.pop("keycloak_groups", [])]
     if groups:
         draft.set("access.require_any_group", groups, "allowed_groups")
-    limits = {
-        "email_domains": [name for name in options.pop("email_domains", []) if name != "*"],
-        **{name: options.pop(name, None) for name in _LIMITS},
-    }
-    for option, value in limits.items():
-        if not value:
+    _email_domains(draft, options.pop("email_domains", []))
+    for option in _LIMITS:
+        if not options.pop(option, None):
             continue
         if not groups:
             draft.set("access.require_any_group", [NOBODY_YET], option)
-        draft.note(
-            "decide",
-            option,
-            "limited who may use the application, and has no equal. "
-            + (
-                "Now the groups alone do" if groups else "Nobody may until you name groups, or limit it at the provider"
-            ),
-        )
+        remaining = "Now the groups alone do" if groups else "Nobody may until you name groups"
+        draft.note("decide", option, f"limited who may use the application, and has no equal. {remaining}")
+
+
+def _email_domains(draft: Draft, domains: list[str]) -> None:
+    if not domains or "*" in domains:
+        return
+    # With a dot in front a domain meant all below it as well, which nothing here does.
+    plain = [f"*@{name.lower()}" for name in domains if re.fullmatch(r"[A-Za-z0-9-][A-Za-z0-9.-]*", name)]
+    if len(plain) < len(domains):
+        draft.note("decide", "email_domains", "those with a dot in front have no equal: name each domain")
+    rule = {"name": "email_domains", "path": "/**", "require_attribute": {"email": plain or [NOBODY_YET]}}
+    draft.set("access.rules", [rule], "email_domains")
 
 
 #: Options that keep somebody out, besides groups.

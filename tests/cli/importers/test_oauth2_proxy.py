@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from passproxy.cli import main
 from passproxy.cli.importers.draft import NOBODY_YET, Draft
 from passproxy.cli.importers.oauth2_proxy import translated
 
@@ -90,7 +92,6 @@ def test_what_has_an_equal_is_kept(more: dict[str, str], key: str, value: Any) -
 @pytest.mark.parametrize(
     ("more", "option"),
     [
-        ({"email_domains": '["example.com"]'}, "email_domains"),
         ({"authenticated_emails_file": '"/etc/emails"'}, "authenticated_emails_file"),
         ({"allowed_roles": '["admin"]'}, "allowed_roles"),
         ({"github_org": '"example"'}, "github_org"),
@@ -107,8 +108,41 @@ def test_whoever_was_kept_out_by_what_has_no_equal_stays_out(more: dict[str, str
     assert kinds(with_groups, option) == ["decide"]
 
 
+@pytest.mark.parametrize(
+    ("domains", "values", "kind"),
+    [
+        ('["example.com", "Example.ORG"]', ["*@example.com", "*@example.org"], []),
+        ('["example.com", ".example.org"]', ["*@example.com"], ["decide"]),
+        ('[".example.org"]', [NOBODY_YET], ["decide"]),
+    ],
+)
+def test_domains_of_addresses_become_a_rule_for_everything(domains: str, values: list[str], kind: list[str]) -> None:
+    made = draft(email_domains=domains)
+    (rule,) = made.values["access.rules"]
+    assert rule == {"name": "email_domains", "path": "/**", "require_attribute": {"email": values}}
+    assert kinds(made, "email_domains") == kind
+    assert made.problems(str) == []
+
+
+def test_of_such_a_domain_one_may_and_of_another_one_may_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = draft("client_secret", "allowed_groups", email_domains='["example.com"]')
+    (tmp_path / "app.yaml").write_text(made.text())
+    for address, may in (
+        ("a@example.com", True),
+        ("a@example.com.evil.example", False),
+        ("a@b@example.com", False),
+        ("", False),
+    ):
+        main(["policy", str(tmp_path / "app.yaml"), "--user", "a", "--attribute", f"email={address}", "GET", "/x"])
+        assert capsys.readouterr().out.startswith("allow") == may
+
+
 def test_nothing_limited_means_everybody_as_before() -> None:
-    assert "access.require_any_group" not in draft("allowed_groups").values
+    for domains in ('["*"]', '["example.com", "*"]'):
+        made = draft("allowed_groups", email_domains=domains)
+        assert not {"access.require_any_group", "access.rules"} & made.values.keys()
 
 
 @pytest.mark.parametrize("kind", ["github", "keycloak", "facebook", "login.gov"])
