@@ -9,13 +9,9 @@ import socket
 import sys
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from passproxy.cli.files import add_file, loaded
 from passproxy.core.errors import ConfigError
-from passproxy.core.formats import ListenAddress
 from passproxy.core.routing import PREFIX
-from passproxy.core.settings import Settings
 
 #: An answer takes a millisecond; whoever does not give it in this time serves nobody.
 TIMEOUT_SECONDS = 3.0
