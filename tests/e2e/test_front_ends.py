@@ -13,7 +13,8 @@ import json
 import os
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -332,3 +333,49 @@ async def test_the_doctor_finds_the_mistakes_that_the_guide_names(
         found = await findings(tmp_path)
     assert found[check][0] == result, found[check]
     assert text in found[check][1]
+
+
+#: The file that each server was given, and the line that is another one for a unix socket.
+SOCKET_LINES = {
+    "Apache": ("passproxy.conf", r"ProxyPass / http:[^\n]*"),
+    "Caddy": ("Caddyfile", r"reverse_proxy 127[^\n]*"),
+    "HAProxy": ("passproxy.cfg", r"server passproxy 127[^\n]*"),
+}
+
+
+@pytest.fixture
+def socket() -> Iterator[Path]:
+    """Where a web server that runs as another user comes to, too."""
+    with tempfile.TemporaryDirectory(prefix="passproxy-") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder) / "app.sock"
+
+
+@pytest.mark.parametrize("server", SOCKET_LINES)
+async def test_what_is_said_about_a_unix_socket_is_right(tmp_path: Path, socket: Path, server: str):
+    """The line behind `Or:`, in the place of the other; nginx's is printed by `passproxy nginx` where it is needed."""
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nunix")
+        writer.close()
+
+    def spoil(place: Place) -> None:
+        name, pattern = SOCKET_LINES[server]
+        text = (tmp_path / name).read_text("utf-8")
+        (other,) = re.findall(r"# Or: (.*)$", text, re.MULTILINE)
+        other = other.replace("/run/passproxy/app.sock", str(socket))
+        text, count = re.subn(rf"(?<!Or: ){pattern}", other.replace("\\", r"\\"), text)
+        assert count == 1
+        (tmp_path / name).write_text(text, "utf-8")
+
+    port = free_port()
+    listener = await asyncio.start_unix_server(answer, socket)
+    os.chmod(socket, 0o777)
+    async with listener, front_end(server, DOMAIN, port, free_port(), tmp_path, spoil):
+        said = await wire.asked(port, "/a%2Fb//c?x=%26", f"{DOMAIN}:{port}", tls_name=DOMAIN)
+    assert (said.status, said.body) == (200, b"unix")
+    (head,) = asked
+    assert head.startswith(b"GET /a%2Fb//c?x=%26 HTTP/1.1\r\n")
+    assert f"\r\nhost: {DOMAIN}:{port}\r\n" in head.decode().lower()
