@@ -58,7 +58,9 @@ def configured(environment: Mapping[str, str]) -> tuple[Settings, list[str]]:
     return settings_from(None, "environment", environment, lambda path: read.append(path) or "a secret"), read
 
 
-@pytest.mark.parametrize("file", [COMPOSE, KUBERNETES], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "file", [COMPOSE, KUBERNETES, CHECKOUT / "docs" / "install-container.md"], ids=lambda f: f.name
+)
 def test_every_variable_that_is_named_exists(file: Path):
     # One that ends with an underscore is the beginning of several; some are named because they are none.
     named = set(re.findall(r"PASSPROXY_[A-Z0-9_]*[A-Z0-9]", file.read_text("utf-8")))

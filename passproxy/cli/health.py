@@ -5,22 +5,20 @@ from __future__ import annotations
 import argparse
 import http.client
 import os
+import re
 import socket
 import sys
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
-
 from passproxy.cli.files import add_file, loaded
 from passproxy.core.errors import ConfigError
-from passproxy.core.formats import ListenAddress
 from passproxy.core.routing import PREFIX
-from passproxy.core.settings import Settings
 
 #: An answer takes a millisecond; whoever does not give it in this time serves nobody.
 TIMEOUT_SECONDS = 3.0
 
 _VARIABLE = "PASSPROXY_LISTEN"
+_ADDRESS = re.compile(r"unix:/.+|[^:/]+:\d{1,5}|\[[0-9A-Fa-f:.]+\]:\d{1,5}")
 
 #: Where one reaches what listens on every address.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared, not bound
@@ -55,7 +53,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _listen_of_environment() -> str:
-    listen = os.environ.get(_VARIABLE, Settings.model_fields["listen"].default)
+    listen = os.environ.get(_VARIABLE)
+    if listen is not None and _ADDRESS.fullmatch(listen):
+        return listen
+    # What the models need in memory and in time is spared to a check every half minute.
+    from pydantic import TypeAdapter, ValidationError
+
+    from passproxy.core.formats import ListenAddress
+    from passproxy.core.settings import Settings
+
+    if listen is None:
+        return str(Settings.model_fields["listen"].default)
     try:
         return TypeAdapter(ListenAddress).validate_python(listen)
     except ValidationError as error:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,6 +97,15 @@ def test_a_unix_socket_is_asked_too(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert main(["health"]) == 0
 
 
+def test_without_anything_said_the_default_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PASSPROXY_LISTEN", raising=False)
+    monkeypatch.setattr(health, "_status", lambda listen: 200)
+    assert main(["health"]) == 0
+    assert capsys.readouterr().out == "127.0.0.1:8123: alive\n"
+
+
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -122,6 +134,16 @@ def test_one_that_never_answers_is_given_up(
         monkeypatch.setenv("PASSPROXY_LISTEN", f"127.0.0.1:{listener.getsockname()[1]}")
         assert main(["health"]) == 1
     assert "timed out" in capsys.readouterr().err
+
+
+def test_a_check_every_half_minute_loads_no_models(tmp_path: Path) -> None:
+    code = (
+        "import sys; from passproxy.cli import main; status = main(['health']);"
+        "sys.exit(10 if 'pydantic' in sys.modules else status)"
+    )
+    environment = {**os.environ, "PASSPROXY_LISTEN": f"127.0.0.1:{free_port()}"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, timeout=30, check=False, capture_output=True)
+    assert ended.returncode == 1, ended.stderr
 
 
 def test_an_address_that_is_none_is_a_mistake_in_the_configuration(

@@ -77,6 +77,9 @@ async def tried(report: Report, image: Image, protocol: str, folder: Path) -> No
             found.text = checks.nothing_is_allowed(first, image)
         with report.step(f"{protocol}: health check") as found:
             found.text = checks.is_healthy(first, image)
+        if protocol == "oidc":
+            with report.step("a file of keys, made in the container") as found:
+                found.text = checks.prints_keys(first)
         with report.step(f"{protocol}: a login") as found:
             found.text = await checks.logs_in(around, first)
         with report.step(f"{protocol}: a session of one instance at the other") as found:

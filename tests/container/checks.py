@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+from passproxy.core.tokens import keys_from
 from tests.container.image import Image
 from tests.container.instance import Instance
 from tests.container.site import DOMAIN, Site
@@ -52,6 +53,14 @@ def is_healthy(instance: Instance, image: Image) -> str:
     elsewhere = instance.execute("env", "PASSPROXY_LISTEN=127.0.0.1:1", *image.health)
     assert elsewhere.status == 1, elsewhere.said
     return f"{' '.join(image.health)} -> {ended.said}; at a port where nobody listens -> {elsewhere.said}"
+
+
+def prints_keys(instance: Instance) -> str:
+    """A key file for a secret, by the image that will be given it."""
+    ended = instance.execute("passproxy", "keys", "new")
+    assert ended.status == 0, ended.said
+    assert len(keys_from(ended.said)) == 1
+    return "passproxy keys new"
 
 
 async def logs_in(site: Site, instance: Instance) -> str:

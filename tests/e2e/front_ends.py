@@ -150,9 +150,18 @@ SERVERS: dict[str, Callable[[Place], list[str]]] = {
 
 
 @contextlib.asynccontextmanager
-async def front_end(server: str, domain: str, port: int, passproxy_port: int, folder: Path) -> AsyncIterator[Place]:
-    """This server as long as the block."""
+async def front_end(
+    server: str,
+    domain: str,
+    port: int,
+    passproxy_port: int,
+    folder: Path,
+    spoil: Callable[[Place], None] = lambda place: None,
+) -> AsyncIterator[Place]:
+    """This server as long as the block; `spoil` may change what was written for it."""
     _nginx.make_certificate(domain, folder)
     place = Place(domain, port, free_port(), passproxy_port, folder)
-    async with child(SERVERS[server](place), folder / "front.log", lambda said: is_listening(port)):
+    command = SERVERS[server](place)
+    spoil(place)
+    async with child(command, folder / "front.log", lambda said: is_listening(port)):
         yield place

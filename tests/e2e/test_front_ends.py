@@ -10,25 +10,33 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import re
 import ssl
-from collections.abc import AsyncIterator
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from playwright.async_api import expect
 
 from passproxy.cli.nginx import COOKIES_LIMIT_BYTES
 from tests.e2e import wire
-from tests.e2e.conftest import DOMAIN
+from tests.e2e.conftest import DEEP_LINK
 from tests.e2e.front_ends import SERVERS, Place, front_end
-from tests.e2e.processes import free_port
+from tests.e2e.processes import PASSPROXY, free_port
 from tests.e2e.site import Site, site
 from tests.e2e.tap import Tap
+from tests.e2e.window import Window, log_in
 from tests.fakes.browser import Browser, Front
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+#: A name that resolves on every machine, for `passproxy doctor` asks the public address.
+DOMAIN = "localhost"
 
 #: What a careless web server rewrites: doubled slashes, escapes, what looks like a parent folder.
 TARGET = "/files//a%2Fb;v=2/%7Ex/?q=%2e%2E+%C3%A9&q=/../&empty=&=&&x"
@@ -106,6 +114,19 @@ async def test_browsers_are_offered_http_2(behind: Behind):
     _, writer = await asyncio.open_connection("127.0.0.1", behind.place.port, ssl=context, server_hostname=DOMAIN)
     assert writer.get_extra_info("ssl_object").selected_alpn_protocol() == "h2"
     writer.close()
+
+
+async def test_a_browser_signs_in_over_http_2_and_keeps_its_streams(behind: Behind, window: Window):
+    page = await window.page()
+    await log_in(page, behind.site.origin + DEEP_LINK, "alice")
+    assert page.url == behind.site.origin + DEEP_LINK
+    protocols = "performance.getEntriesByType('navigation').map(each => each.nextHopProtocol)"
+    assert await page.evaluate(protocols) == ["h2"]
+    await expect(page.locator("#stream-state")).to_have_text("Connected")
+    await expect(page.locator("#socket-state")).to_have_text("Connected")
+    await page.get_by_role("button", name="Send").click()
+    await expect(page.locator("#log li")).to_contain_text(["Hello through the proxy"])
+    await page.close()
 
 
 async def test_nobody_can_say_who_they_are(behind: Behind):
@@ -231,3 +252,130 @@ async def test_without_a_session_a_script_gets_passproxys_own_answer(behind: Beh
     answer = await behind.asked("/api/x")
     assert (answer.status, answer.fields["content-type"]) == (401, "application/problem+json")
     assert json.loads(answer.body)["login_url"].startswith(behind.site.origin)
+
+
+async def findings(folder: Path) -> dict[str, tuple[str, str]]:
+    """What `passproxy doctor` says of a site, by the name of the check: the result and the sentence."""
+    environment = {**os.environ, "SSL_CERT_FILE": str(folder / "certificate.pem")}
+    process = await asyncio.create_subprocess_exec(
+        *(PASSPROXY, "doctor", "--format", "json", str(folder / "site.yaml")),
+        stdout=asyncio.subprocess.PIPE,
+        env=environment,
+    )
+    async with asyncio.timeout(60):
+        said, _ = await process.communicate()
+    return {each["check"]: (each["result"], each["text"]) for each in json.loads(said)["checks"]}
+
+
+async def test_the_doctor_finds_nothing_wrong_with_what_is_shipped(behind: Behind):
+    found = await findings(behind.place.folder)
+    for check in ("public URL", "large cookies", "large answers", "forwarding"):
+        assert found[check][0] == "ok", found[check]
+
+
+def without(*patterns: str) -> Callable[[Place], None]:
+    """nginx's part without these directives."""
+
+    def spoil(place: Place) -> None:
+        file = place.folder / "passproxy.conf"
+        text = file.read_text("utf-8")
+        for pattern in patterns:
+            text, count = re.subn(rf"^ *{pattern} [^;]*;$", "", text, flags=re.MULTILINE)
+            assert count == 1, pattern
+        file.write_text(text, "utf-8")
+
+    return spoil
+
+
+def elsewhere(place: Place) -> None:
+    """nginx's part, as if it came from another machine."""
+    file = place.folder / "passproxy.conf"
+    text = file.read_text("utf-8")
+    assert "proxy_redirect off;" in text
+    file.write_text(text.replace("proxy_redirect off;", "proxy_redirect off; proxy_bind 127.0.0.3;"), "utf-8")
+
+
+MISTAKES = [
+    pytest.param(
+        without("proxy_set_header Host"), "", "public URL", "failed", "does not pass on the Host", id="another Host"
+    ),
+    pytest.param(
+        without("large_client_header_buffers"), "", "large cookies", "failed", "is refused (status 400)", id="cookies"
+    ),
+    pytest.param(
+        without("proxy_buffer_size", "proxy_buffers", "proxy_busy_buffers_size"),
+        "",
+        "large answers",
+        "failed",
+        "does not pass (status 502)",
+        id="answers",
+    ),
+    pytest.param(
+        elsewhere,
+        "trusted_proxies: [192.0.2.1]\n",
+        "forwarding",
+        "warning",
+        "X-Forwarded-For of the web server at 127.0.0.3 is not believed",
+        id="not trusted",
+    ),
+]
+
+
+@pytest.mark.parametrize(("spoil", "extra", "check", "result", "text"), MISTAKES)
+async def test_the_doctor_finds_the_mistakes_that_the_guide_names(
+    tmp_path: Path, spoil: Callable[[Place], None], extra: str, check: str, result: str, text: str
+):
+    port = free_port()
+    async with (
+        site("oidc", tmp_path, origin=f"https://{DOMAIN}:{port}", extra=extra) as running,
+        front_end("nginx", DOMAIN, port, running.port, tmp_path, spoil),
+    ):
+        found = await findings(tmp_path)
+    assert found[check][0] == result, found[check]
+    assert text in found[check][1]
+
+
+#: The file that each server was given, and the line that is another one for a unix socket.
+SOCKET_LINES = {
+    "Apache": ("passproxy.conf", r"ProxyPass / http:[^\n]*"),
+    "Caddy": ("Caddyfile", r"reverse_proxy 127[^\n]*"),
+    "HAProxy": ("passproxy.cfg", r"server passproxy 127[^\n]*"),
+}
+
+
+@pytest.fixture
+def socket() -> Iterator[Path]:
+    """Where a web server that runs as another user comes to, too."""
+    with tempfile.TemporaryDirectory(prefix="passproxy-") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder) / "app.sock"
+
+
+@pytest.mark.parametrize("server", SOCKET_LINES)
+async def test_what_is_said_about_a_unix_socket_is_right(tmp_path: Path, socket: Path, server: str):
+    """The line behind `Or:`, in the place of the other; nginx's is printed by `passproxy nginx` where it is needed."""
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nunix")
+        writer.close()
+
+    def spoil(place: Place) -> None:
+        name, pattern = SOCKET_LINES[server]
+        text = (tmp_path / name).read_text("utf-8")
+        (other,) = re.findall(r"# Or: (.*)$", text, re.MULTILINE)
+        other = other.replace("/run/passproxy/app.sock", str(socket))
+        text, count = re.subn(rf"(?<!Or: ){pattern}", other.replace("\\", r"\\"), text)
+        assert count == 1
+        (tmp_path / name).write_text(text, "utf-8")
+
+    port = free_port()
+    listener = await asyncio.start_unix_server(answer, socket)
+    os.chmod(socket, 0o777)
+    async with listener, front_end(server, DOMAIN, port, free_port(), tmp_path, spoil):
+        said = await wire.asked(port, "/a%2Fb//c?x=%26", f"{DOMAIN}:{port}", tls_name=DOMAIN)
+    assert (said.status, said.body) == (200, b"unix")
+    (head,) = asked
+    assert head.startswith(b"GET /a%2Fb//c?x=%26 HTTP/1.1\r\n")
+    assert f"\r\nhost: {DOMAIN}:{port}\r\n" in head.decode().lower()

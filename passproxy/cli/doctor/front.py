@@ -32,7 +32,7 @@ LARGEST_COOKIES_BYTES = 3 * COOKIE_LIMIT_BYTES
 
 _BODY_LIMIT_BYTES = 64 * 1024
 
-_BUFFERS_IN = "nginx: `large_client_header_buffers 2 15k` as in etc/nginx/passproxy.conf."
+_BUFFERS_IN = "nginx: `large_client_header_buffers 1 28k` as in etc/nginx/passproxy.conf."
 _BUFFERS_OUT = (
     "nginx: `proxy_buffer_size 32k` as in etc/nginx/passproxy.conf; else logins of many-group users end in 502."
 )
