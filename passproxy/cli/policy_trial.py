@@ -8,12 +8,13 @@ from functools import partial
 
 from passproxy.core.access import policy_of
 from passproxy.core.cookies import cookie_names
-from passproxy.core.decision import Decider, Decision, Forward, Refuse, Report, Serve, Site
+from passproxy.core.decision import Decider, Decision, Forward, Refuse, Serve, Site
 from passproxy.core.errors import LoginRequired, RequestRefused, RuleRefused
 from passproxy.core.forwarded import Forwarded
 from passproxy.core.headers import request_names
 from passproxy.core.http1 import RequestHead, request_head
 from passproxy.core.identity import Identity
+from passproxy.core.judging import Report
 from passproxy.core.policy import Outcome
 from passproxy.core.session import Session, SessionRules, Sessions
 from passproxy.core.settings import Settings

@@ -114,9 +114,9 @@ class Policy:
         self.reports = self._trial is not None
         self.asks_addresses = any(rule.networks for rule in self._rules)
         self.denies = any(rule.action == "deny" for rule in active)
-        #: Whether any request of a session need be judged, and any without one.
-        self.matters_to_sessions = self.reports or self.denies or any(map(_requires, active))
-        self.matters_to_strangers = self.reports or any(rule.action != "authenticate" for rule in active)
+        #: Whether a session can be refused anything, and somebody without one meet anything but the login.
+        self.restricts = self.denies or any(map(_requires, active))
+        self.distinguishes = any(rule.action != "authenticate" for rule in active)
 
     def roles_of(self, groups: Iterable[str]) -> tuple[str, ...]:
         """The roles that somebody in these groups has, in the order of the configuration."""
