@@ -170,7 +170,7 @@ class Decider:
             judgement = self._judge.of_session(head, peer, session.granted)
         except RequestRefused as error:
             return Refuse(error, None)
-        if not judgement.is_refusal and judgement.would is None:
+        if judgement is None:
             return Forward(self._known(session, crumbs), crumbs.others, upgrade, None)
         identity = self._whole(session, crumbs).session.identity
         report = self._judge.report(judgement, identity)

@@ -52,16 +52,17 @@ class Judge:
         self.matters_to_sessions = policy.restricts or policy.reports
         self.matters_to_strangers = policy.distinguishes or policy.reports
 
-    def of_session(self, head: RequestHead, peer: str, granted: int) -> Judgement:
+    def of_session(self, head: RequestHead, peer: str, granted: int) -> Judgement | None:
         """
-        For a session.
+        For a session; None where it may pass and there is nothing to tell.
 
         Raises:
             TargetUnreadable: rules require or deny something, and nobody can say which of them hold.
         """
         policy = self._policy
         verdict = self._asked(policy.judge if policy.restricts else policy.literal, head, peer, granted)
-        return Judgement(verdict, self._would(head, peer, granted) if policy.reports else None)
+        would = self._would(head, peer, granted) if policy.reports else None
+        return Judgement(verdict, would) if would is not None or verdict.outcome > Outcome.AUTHENTICATE else None
 
     def of_stranger(self, head: RequestHead, peer: str) -> Judgement:
         """

@@ -23,7 +23,7 @@ from passproxy.core.errors import (
 from passproxy.core.forwarded import Forwarded
 from passproxy.core.identity import Identity
 from passproxy.core.order import REMEMBERED_LIMIT, REMEMBERED_LIMIT_BYTES
-from passproxy.core.policy import Outcome, Policy, Rule
+from passproxy.core.policy import GRANTED_LIMIT, Outcome, Policy, Rule
 from passproxy.core.readings import READINGS_LIMIT, is_plain, readings
 from passproxy.core.routing import is_ambiguous
 from passproxy.core.session import Session, SessionRules, Sessions
@@ -382,6 +382,15 @@ def test_what_a_session_remembers_of_five_hundred_rules_fits_into_a_hundred_byte
     known = sessions.open(sessions.seal(Session("id", ALICE, NOW, NOW + 3600)).encode(), NOW)
     assert known.granted.bit_count() == 502
     assert sys.getsizeof(known.granted) < 100
+
+
+def test_people_in_the_same_groups_share_what_is_remembered_of_them() -> None:
+    policy = Policy([Rule(f"r{n}", (f"/area-{n}/**",), any_group=frozenset({f"g{n}"})) for n in range(40)])
+    groups = [f"g{n}" for n in range(20)]
+    assert policy.granted(somebody(*groups)) is policy.granted(somebody(*groups, "other"))
+    for number in range(GRANTED_LIMIT + 10):
+        policy.granted(somebody(*(f"g{bit}" for bit in range(11) if number >> bit & 1)))
+    assert len(policy._granted) <= GRANTED_LIMIT
 
 
 def test_the_number_of_rules_hardly_matters() -> None:
