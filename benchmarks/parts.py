@@ -14,6 +14,8 @@ import sys
 import tempfile
 import timeit
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,8 +26,10 @@ from passproxy.app import service
 from passproxy.cli.files import loaded
 from passproxy.core import http1
 from passproxy.core.counts import Counts
-from passproxy.core.decision import Forward
+from passproxy.core.decision import Decider, Forward, Site
 from passproxy.core.headers import outgoing
+from passproxy.core.policy import Policy, Rule
+from passproxy.core.session import SessionRules, Sessions
 from passproxy.web.connection import ClientConnection
 from passproxy.web.server import Server
 from passproxy.web.upstream import UpstreamConnection
@@ -91,6 +95,13 @@ def _counted(counts: Counts, clock: Callable[[], float]) -> None:
     counts.latency.observe(clock() - sent_at)
 
 
+def _with_rules(site: Site, count: int) -> Decider:
+    """The same decision point with so many access rules, none of which is about the request."""
+    policy = Policy(Rule(f"rule {n}", (f"/area-{n}/**",), any_group=frozenset({"ops"})) for n in range(count))
+    sessions = Sessions(site.sessions._ring, 86400, lambda session: b"", SessionRules(grants=policy.granted))
+    return Decider(replace(site, policy=policy, sessions=sessions))
+
+
 async def _steps(gateway: Any, cookie: str) -> None:
     parts = gateway._parts
     lines = [f"{name}: {value}" for name, value in fields(cookie).items()]
@@ -118,6 +129,9 @@ async def _steps(gateway: Any, cookie: str) -> None:
     told("of it, lines split and their bytes checked", lambda: http1._lines(request[:-2], request.index(b"\r\n") + 2))
     told("of it, names looked up", lambda: http1._fields(found, gateway.names))
     told("`decide`", lambda: parts.decider.decide(head, now))
+    for count in (10, 100):
+        decider = _with_rules(parts.decider._site, count)
+        told(f"`decide` with {count} access rules", partial(decider.decide, head, now, "127.0.0.1"))
     cookies = head.noted[b"cookie"]
     told("of it, cookies taken apart", lambda: parts.decider._site.names.crumbs(cookies))
     told(

@@ -135,7 +135,14 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
         forwarded=forwarded,
         request_ids=RequestIds(forwarded, secrets.token_bytes(PREFIX_BYTES)),
         endpoints=Endpoints(
-            origin, names, logins, Logouts(provider, ring, revocations), pages, tools.counts, assertions
+            origin,
+            names,
+            logins,
+            Logouts(provider, ring, revocations),
+            pages,
+            tools.counts,
+            policy.roles_of,
+            assertions,
         ),
         renewals=Renewals(provider, sessions, ring, rules, tools.counts, tools.spawn, renewed_before),
         pages=pages,

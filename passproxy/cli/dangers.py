@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from passproxy.app.building import keys_file_of, state_dir_of
 from passproxy.cli.unreached import unreached
+from passproxy.core.access import attribute_rules_of
 from passproxy.core.urls import Origin, is_loopback
 
 if TYPE_CHECKING:
@@ -43,7 +44,13 @@ class Danger:
 
 def dangers(settings: Settings, file: str | None) -> list[Danger]:
     """The grave ones first; `file` is the configuration's own, if there is one."""
-    found = [*_switches(settings), *_neighbours(settings), *_readable_secrets(settings, file), *_state(settings)]
+    found = [
+        *_switches(settings),
+        *_access(settings),
+        *_neighbours(settings),
+        *_readable_secrets(settings, file),
+        *_state(settings),
+    ]
     return sorted(found, key=lambda danger: not danger.is_grave)
 
 
@@ -53,10 +60,6 @@ def _switches(settings: Settings) -> Iterator[Danger]:
             "upstream.verify_tls",
             "upstream.verify_tls is off: anybody between here and the application can read and change everything",
         )
-    if settings.access.default == "allow":
-        yield Danger("access.default", "allow: everything is public that no rule protects; so is what will be new")
-    for name, front in unreached(settings):
-        yield Danger("access.rules", f"{name} never decides anything: {front} covers all of it before", False)
     if settings.saml and settings.saml.allow_idp_initiated:
         yield Danger("saml.allow_idp_initiated", "anybody with an account can sign somebody else in as themselves")
     if settings.oidc and settings.oidc.allow_unverified_email:
@@ -75,6 +78,25 @@ def _switches(settings: Settings) -> Iterator[Danger]:
             "session.lifetime is above 24h: somebody who was removed at the identity provider stays in that long",
             False,
         )
+
+
+def _access(settings: Settings) -> Iterator[Danger]:
+    if settings.access.default == "allow":
+        yield Danger("access.default", "allow: everything is public that no rule protects; so is what will be new")
+    for group in sorted(attribute_rules_of(settings).named_groups):
+        prefix = settings.identity.groups.strip_prefix
+        if prefix and group.startswith(prefix):
+            yield Danger(
+                "access", f"{group}: {prefix} is taken off before groups are compared, so name it without", False
+            )
+        if settings.headers.list_separator in group:
+            yield Danger(
+                "access",
+                f"{group}: no group with the separator of lists in it is kept; change headers.list_separator",
+                False,
+            )
+    for name, front in unreached(settings):
+        yield Danger("access.rules", f"{name} never decides anything: {front} covers all of it before", False)
 
 
 def _neighbours(settings: Settings) -> Iterator[Danger]:

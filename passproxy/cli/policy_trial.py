@@ -8,12 +8,13 @@ from functools import partial
 
 from passproxy.core.access import policy_of
 from passproxy.core.cookies import cookie_names
-from passproxy.core.decision import Decider, Decision, Forward, Refuse, Report, Serve, Site
-from passproxy.core.errors import LoginRequired, RequestRefused, RuleRefused
+from passproxy.core.decision import Decider, Decision, Forward, Refuse, Serve, Site
+from passproxy.core.errors import IdentityTooLarge, LoginRequired, RequestRefused, RuleRefused
 from passproxy.core.forwarded import Forwarded
 from passproxy.core.headers import request_names
 from passproxy.core.http1 import RequestHead, request_head
 from passproxy.core.identity import Identity
+from passproxy.core.judging import Report
 from passproxy.core.policy import Outcome
 from passproxy.core.session import Session, SessionRules, Sessions
 from passproxy.core.settings import Settings
@@ -84,13 +85,13 @@ class Trial:
         lines = [f"{method} {target} HTTP/1.1", f"Host: {str(self._origin).partition('://')[2]}", "Accept: text/html"]
         rules = SessionRules(grants=partial(self._policy.granted, more_roles=asker.roles))
         sessions = Sessions(self._ring, 3600, lambda session: b"", rules)
-        if identity is not None:
-            token = sessions.seal(Session("trial", identity, _NOW, _NOW + 60))
-            lines.append(f"Cookie: {self._names.session}={token}")
         decider = Decider(Site(self._origin, self._names, self._policy, sessions, self._forwarded.client))
         try:
+            if identity is not None:
+                token = sessions.seal(Session("trial", identity, _NOW, _NOW + 60))
+                lines.append(f"Cookie: {self._names.session}={token}")
             head = request_head("".join(f"{line}\r\n" for line in lines).encode("utf-8"), request_names())
-        except RequestRefused as error:
+        except (RequestRefused, IdentityTooLarge) as error:
             return Tried("deny", None, error.detail or error.sentence, error.code)
         return self._told(decider.decide(head, _NOW, asker.address), head, asker, identity)
 

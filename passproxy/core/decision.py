@@ -11,9 +11,7 @@ read in two ways.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple
 
 from passproxy.core.cookies import NO_CRUMBS, CookieNames, Crumbs
@@ -24,15 +22,14 @@ from passproxy.core.errors import (
     LoginRequired,
     RequestLoops,
     RequestRefused,
-    RuleRefused,
-    TargetAmbiguous,
     TokenInvalid,
 )
-from passproxy.core.headers import METHOD_OVERRIDE, hops_left
+from passproxy.core.headers import hops_left
 from passproxy.core.http1 import RequestHead
-from passproxy.core.policy import Address, Outcome, Policy, Verdict
+from passproxy.core.judging import Client, Judge, Report
+from passproxy.core.policy import Outcome, Policy
 from passproxy.core.rescue import is_rescuable
-from passproxy.core.routing import endpoint, is_ambiguous
+from passproxy.core.routing import endpoint
 from passproxy.core.session import Known, Sessions
 from passproxy.core.upgrade import Upgrade, upgrade_of
 from passproxy.core.urls import Origin, return_to
@@ -41,28 +38,17 @@ from passproxy.core.urls import Origin, return_to
 @dataclass(frozen=True, slots=True)
 class Site:
     """
-    What a decision depends on besides the request; made once.
-
-    `client` is the client's address, of a peer and the values of X-Forwarded-For (forwarded.py).
+    What a decision depends on besides the request; made once. `client` tells addresses.
     """
 
     origin: Origin
     names: CookieNames
     policy: Policy
     sessions: Sessions
-    client: Callable[[str, list[bytes] | None], str] = lambda peer, values: peer
+    client: Client = lambda peer, values: peer
     pseudonym: bytes = b"passproxy"
     #: Whether more of a session is needed than what is remembered, because something is made of it.
     needs_whole: bool = False
-
-
-class Report(NamedTuple):
-    """What a rule that only reports would have done: `allow`, `login` or `deny`, where `instead` was done."""
-
-    rule: str
-    verdict: str
-    instead: str
-    detail: str
 
 
 class Forward(NamedTuple):
@@ -137,7 +123,7 @@ class Decider:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._policy = site.policy
+        self._judge = Judge(site.policy, site.client)
         self._hosts = site.origin.hosts()
         self._origin = str(site.origin).encode()
 
@@ -178,19 +164,18 @@ class Decider:
         """What becomes of a request with a session that holds."""
         if not session.is_permitted:
             return Refuse(AccessDenied("in none of access.require_any_group"), None)
-        if not self._policy.matters_to_sessions:
+        if not self._judge.matters_to_sessions:
             return Forward(self._known(session, crumbs), crumbs.others, upgrade, None)
         try:
-            verdict = self._strictest(self._policy.judge, head, peer, session.granted)
-            report = None
-            if self._policy.reports:
-                report = self._report(verdict, head, peer, self._whole(session, crumbs))
+            judgement = self._judge.of_session(head, peer, session.granted)
         except RequestRefused as error:
             return Refuse(error, None)
-        if verdict.outcome > Outcome.AUTHENTICATE:
-            why = self._policy.why(verdict, self._whole(session, crumbs).session.identity)
-            detail = f"{verdict.rule.name}: {why}"
-            return Refuse(RuleRefused(detail, verdict.rule.name), None, report)
+        if judgement is None:
+            return Forward(self._known(session, crumbs), crumbs.others, upgrade, None)
+        identity = self._whole(session, crumbs).session.identity
+        report = self._judge.report(judgement, identity)
+        if judgement.is_refusal:
+            return Refuse(self._judge.refusal(judgement, identity), None, report)
         return Forward(self._known(session, crumbs), crumbs.others, upgrade, None, report)
 
     def without(self, head: RequestHead, peer: str, renewal: Renew, reason: str) -> Decision:
@@ -226,63 +211,22 @@ class Decider:
         if upgrade is not None:
             return Refuse(LoginRequired("an upgrade without a session"), rejected)
         report = None
-        if self._policy.matters_to_strangers:
+        if self._judge.matters_to_strangers:
             try:
-                verdict = self._of_stranger(head, peer)
-                report = self._report(verdict, head, peer, None) if self._policy.reports else None
+                judgement = self._judge.of_stranger(head, peer)
             except RequestRefused as error:
                 return Refuse(error, rejected)
-            if verdict.outcome == Outcome.ALLOW:
+            report = self._judge.report(judgement, None)
+            if judgement.verdict.outcome == Outcome.ALLOW:
                 return Forward(None, crumbs.others, None, rejected, report)
-            if verdict.outcome > Outcome.AUTHENTICATE:
-                # Nobody is there who would need the rule's name.
-                return Refuse(RuleRefused(f"{verdict.rule.name}: {self._policy.why(verdict, None)}"), rejected, report)
+            if judgement.is_refusal:
+                return Refuse(self._judge.refusal(judgement, None), rejected, report)
         if is_navigation(head):
             target = return_to(head.target.decode("latin-1"))
             return StartLogin(target, crumbs, rejected, runs_pages(head), report)
         if self._site.names.who.encode() in crumbs.more and is_rescuable(head):
             return Rescue(head.target.decode("latin-1"), crumbs, rejected, report)
         return Refuse(LoginRequired("no session, and not a navigation"), rejected, report)
-
-    def _of_stranger(self, head: RequestHead, peer: str) -> Verdict:
-        literal = self._strictest(self._policy.literal, head, peer, None)
-        if literal.outcome == Outcome.ALLOW and is_ambiguous(head.path):
-            raise TargetAmbiguous(f"{literal.rule.name} would allow a path that can be read in two ways")
-        if literal.outcome == Outcome.AUTHENTICATE and not self._policy.denies:
-            return literal  # no reading could be worse
-        return self._strictest(self._policy.judge, head, peer, None)
-
-    def _strictest(self, judge: Judge, head: RequestHead, peer: str, granted: int | None) -> Verdict:
-        address: Address = _nowhere
-        if self._policy.asks_addresses:
-            address = partial(self._site.client, peer, head.noted.get(b"x-forwarded-for"))
-        verdict = judge(head.method, head.path, granted, address)
-        if METHOD_OVERRIDE in head.noted and granted is not None:
-            # Some applications take such a field for the method. Without a session it is not passed on.
-            others = (judge(value.upper(), head.path, granted, address) for value in head.noted[METHOD_OVERRIDE])
-            return max(verdict, *others, key=lambda each: each.outcome)
-        return verdict
-
-    def _report(self, verdict: Verdict, head: RequestHead, peer: str, session: Known | None) -> Report | None:
-        granted = None if session is None else session.granted
-        would = self._strictest(self._policy.would, head, peer, granted)
-        if not would.rule.is_report_only:
-            return None
-        detail = self._policy.why(would, None if session is None else session.session.identity)
-        return Report(would.rule.name, _done(would.outcome, session), _done(verdict.outcome, session), detail)
-
-
-def _nowhere() -> str:
-    return ""
-
-
-Judge = Callable[[bytes, bytes, int | None, Address], Verdict]
-
-
-def _done(outcome: Outcome, session: Known | None) -> str:
-    if outcome > Outcome.AUTHENTICATE:
-        return "deny"
-    return "login" if outcome == Outcome.AUTHENTICATE and session is None else "allow"
 
 
 def is_navigation(head: RequestHead) -> bool:

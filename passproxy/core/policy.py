@@ -21,6 +21,9 @@ from typing import Literal, NamedTuple
 from passproxy.core.identity import Identity
 from passproxy.core.order import Chain, Covered, Order
 
+#: Numbers that sessions share: about as many as there are sets of groups that make a difference.
+GRANTED_LIMIT = 1024
+
 #: The bit of `granted` for the whole domain; that of rule n is 2 << n.
 DOMAIN_BIT = 1
 
@@ -111,12 +114,13 @@ class Policy:
         self._enforced = _order_of(self._rules, enforced)
         self._trial = None if len(enforced) == len(self._rules) else _order_of(self._rules, range(len(self._rules)))
         active = [self._rules[n] for n in enforced]
+        self._granted: dict[int, int] = {}
         self.reports = self._trial is not None
         self.asks_addresses = any(rule.networks for rule in self._rules)
         self.denies = any(rule.action == "deny" for rule in active)
-        #: Whether any request of a session need be judged, and any without one.
-        self.matters_to_sessions = self.reports or self.denies or any(map(_requires, active))
-        self.matters_to_strangers = self.reports or any(rule.action != "authenticate" for rule in active)
+        #: Whether a session can be refused anything, and somebody without one meet anything but the login.
+        self.restricts = self.denies or any(map(_requires, active))
+        self.distinguishes = any(rule.action != "authenticate" for rule in active)
 
     def roles_of(self, groups: Iterable[str]) -> tuple[str, ...]:
         """The roles that somebody in these groups has, in the order of the configuration."""
@@ -130,7 +134,10 @@ class Policy:
         for number, rule in enumerate(self._rules):
             if rule.unmet(identity, roles) is None:
                 bits |= 2 << number
-        return bits
+        if len(self._granted) >= GRANTED_LIMIT:
+            self._granted.clear()
+        # People in the same groups have the same number, and need only one of it.
+        return self._granted.setdefault(bits, bits)
 
     def judge(self, method: bytes, path: bytes, granted: int | None, address: Address) -> Verdict:
         """

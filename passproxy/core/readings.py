@@ -30,8 +30,9 @@ _PLAIN = re.compile(rb"/|(?:/[a-z0-9_~!$&'()*+,:@=|\[\]-]++(?:\.[a-z0-9_~!$&'()*
 _PARAMETERS = re.compile(rb";[^/]*")
 _SLASHES = re.compile(rb"/{2,}")
 _QUERY = re.compile(rb"[?#].*", re.DOTALL)
-_TRIMMED = re.compile(rb"(?<=[^/. ])[. ]+(?=/|\Z)")
+_TRIMMED = re.compile(rb"(?<=[^/.\x00-\x20])[.\x00-\x20]+(?=/|\Z)")
 _SLASH_ESCAPE = re.compile(rb"(%2f|%5c)", re.IGNORECASE)
+_DOT_ESCAPE = re.compile(rb"%2e", re.IGNORECASE)
 _UNICODE_ESCAPE = re.compile(rb"%u([0-9a-f]{4})", re.IGNORECASE)
 _OVERLONG = re.compile(rb"[\xc0\xc1][\x80-\xbf]|\xe0[\x80-\x9f][\x80-\xbf]|\xf0[\x80-\x8f][\x80-\xbf]{2}")
 
@@ -96,6 +97,11 @@ def _decoded_but_for_slashes(path: bytes) -> bytes:
     return b"".join(piece if n % 2 else unquote_to_bytes(piece) for n, piece in enumerate(pieces))
 
 
+def _with_plain_dots(path: bytes) -> bytes:
+    """As the WHATWG's parser reads dot segments, before anybody decodes anything."""
+    return _DOT_ESCAPE.sub(b".", path) if b"%2" in path else path
+
+
 def _with_unicode_escapes(path: bytes) -> bytes:
     """`%u002e`, as IIS once read it."""
     if b"%" not in path:
@@ -128,6 +134,7 @@ def _compatible(path: bytes) -> bytes:
 _READERS: tuple[Callable[[bytes], bytes], ...] = (
     _decoded,
     _decoded_but_for_slashes,
+    _with_plain_dots,
     _with_unicode_escapes,
     _with_overlong_forms,
     _compatible,
@@ -138,5 +145,5 @@ _READERS: tuple[Callable[[bytes], bytes], ...] = (
     lambda path: _rooted(_QUERY.sub(b"", path)),
     lambda path: _rooted(path.partition(b"\0")[0]),
     lambda path: path.translate(None, b"\t\r\n"),
-    lambda path: _TRIMMED.sub(b"", path) if b"." in path or b" " in path else path,
+    lambda path: _TRIMMED.sub(b"", path),
 )

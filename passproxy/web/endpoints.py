@@ -8,6 +8,8 @@ logout.py; what only publishes is here.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from passproxy.core.assertion import JWKS_PATH, TRUST_PATH, Assertions
 from passproxy.core.cookies import CookieNames, Crumbs
 from passproxy.core.counts import Counts
@@ -44,8 +46,10 @@ class Endpoints:
         logouts: Logouts,
         pages: Pages,
         counts: Counts,
+        roles_of: Callable[[Iterable[str]], tuple[str, ...]],
         assertions: Assertions | None = None,
     ) -> None:
+        self._roles_of = roles_of
         self._names = names
         self._provider = logins.provider
         self._ring = logins.ring
@@ -119,7 +123,7 @@ class Endpoints:
         if asked.endpoint == "logged-out":
             return self._logout.logged_out(asked)
         if asked.endpoint == "userinfo":
-            return _userinfo(asked)
+            return _userinfo(asked, self._roles_of)
         if asked.endpoint == DOCTOR:
             return seen(asked, self._ring)
         if self._assertions is not None and asked.endpoint in (JWKS_PATH, TRUST_PATH):
@@ -142,7 +146,7 @@ def _trust(assertions: Assertions, asked: Asked) -> Response:
     return as_json({**assertions.description(), "proof": assertions.proof(challenge, asked.now)})
 
 
-def _userinfo(asked: Asked) -> Response:
+def _userinfo(asked: Asked, roles_of: Callable[[Iterable[str]], tuple[str, ...]]) -> Response:
     if asked.session is None:
         raise LoginRequired("userinfo without a session")
     session = asked.session.session
@@ -153,6 +157,7 @@ def _userinfo(asked: Asked) -> Response:
             "subject": identity.subject,
             **identity.attributes,
             "groups": list(identity.groups),
+            "roles": list(roles_of(identity.groups)),
             "authenticated_at": identity.authenticated_at,
             "issued_at": session.issued_at,
             "expires_at": session.expires_at,

@@ -16,7 +16,7 @@ from typing import Any, Literal, assert_never
 
 from passproxy.core.assertion import Assertions
 from passproxy.core.counts import Counts
-from passproxy.core.decision import Decider, Decision, Forward, Refuse, Renew, Report, Rescue, Serve, StartLogin
+from passproxy.core.decision import Decider, Decision, Forward, Refuse, Renew, Rescue, Serve, StartLogin
 from passproxy.core.errors import (
     EndpointUnknown,
     LoginError,
@@ -32,6 +32,7 @@ from passproxy.core.errors import (
 from passproxy.core.forwarded import Forwarded
 from passproxy.core.headers import outgoing
 from passproxy.core.http1 import NameTable, RequestHead
+from passproxy.core.judging import Report
 from passproxy.core.request_ids import RequestIds, trace_id
 from passproxy.core.rescue import FORM_LIMIT_BYTES
 from passproxy.core.urls import Origin

@@ -49,6 +49,11 @@ def test_a_switch_that_lets_somebody_in_or_read_along_is_grave(tmp_path: Path, s
     ("sections", "key"),
     [
         ({"revocation": {"store": "none"}}, "revocation.store"),
+        ({"access": {"require_any_group": ["CN=ops,OU=x"]}}, "access"),
+        (
+            {"access": {"roles": {"a": ["app-ops", "ops"]}}, "identity": {"groups": {"strip_prefix": "app-"}}},
+            "access",
+        ),
         ({"access": {"rules": [{"name": n, "path": "/x"} for n in "ab"]}}, "access.rules"),
         ({"session": {"lifetime": "25h"}}, "session.lifetime"),
         ({"upstream": {"url": "http://10.0.0.1:3000"}}, "upstream.url"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,12 @@ def test_a_request_is_tried(
     out = capsys.readouterr().out
     assert all(text in out for text in shown), out
     assert "s3cret" not in out
+
+
+def test_somebody_who_fits_no_session_is_told_so(example: str, capsys: pytest.CaptureFixture[str]) -> None:
+    groups = [f"--group={secrets.token_hex(40)}" for _ in range(400)]
+    assert main(["policy", example, *groups, "GET", "/"]) == 1
+    assert "PP-IDENTITY-SIZE" in capsys.readouterr().out
 
 
 def test_all_readings_are_shown_of_a_path_that_has_several(example: str, capsys: pytest.CaptureFixture[str]) -> None:

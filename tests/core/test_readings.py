@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import posixpath
+from collections.abc import Iterator
+from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
+import yarl
 from hypothesis import given
 
 from passproxy.core.errors import TargetUnreadable
 from passproxy.core.readings import READINGS_LIMIT, READINGS_LIMIT_BYTES, is_plain, readings
-from passproxy.core.routing import is_ambiguous
+from passproxy.core.routing import Routes, is_ambiguous
 from tests.core import test_routing
 from tests.core.given import examples, lines_of
 
@@ -38,6 +42,8 @@ from tests.core.given import examples, lines_of
         (b"/a%3fb", [b"/a?b", b"/a"]),
         (b"/a%00b", [b"/a\0b", b"/a"]),
         (b"/a%09b", [b"/a\tb", b"/ab"]),
+        (b"/a%01", [b"/a\x01", b"/a"]),
+        (b"/a%23/%2e", [b"/a#/.", b"/a#/", b"/a", b"/a%23/.", b"/a%23/"]),
         (b"/a.", [b"/a"]),
         (b"/a./b", [b"/a/b"]),
         (b"/a%u0062", [b"/ab"]),
@@ -63,6 +69,37 @@ def test_what_three_programs_in_a_row_make_of_a_path_is_among_its_readings(path:
     for reading in test_routing.readings(path):
         # The fold of letters that are not ASCII differs where the bytes are no UTF-8 at all.
         assert reading.lower() in found or not reading.isascii(), (path, reading)
+
+
+PATTERNS = ["/admin", "/admin/**", "/public/admin", "/public/*", "/x/**", "/*/x", "/**/admin", "/public/**/x"]
+EXACT, FOLDED = ([Routes([([each], ())], is_folded=fold) for each in PATTERNS] for fold in (False, True))
+
+
+def covering(routes: list[Routes], path: bytes) -> set[int]:
+    return {number for number, each in enumerate(routes) if each.first(b"GET", path) is not None}
+
+
+def libraries(path: bytes) -> Iterator[bytes]:
+    """What applications written in Python are given, or make of it."""
+    text = path.decode("latin-1")
+    decoded = unquote(text)
+    url = yarl.URL("http://x" + text)
+    yield from (each.encode("utf-8", "surrogateescape") for each in (decoded, url.path, url.raw_path))
+    # Two slashes in front mean something to POSIX, and nothing here.
+    yield posixpath.normpath("/" + decoded.lstrip("/")).encode("utf-8", "surrogateescape")
+    yield urlsplit(urljoin("http://x/y", text.lstrip("/") or "/")).path.encode("latin-1") or b"/"
+
+
+@examples(400)
+@given(test_routing._PATHS)
+def test_a_pattern_that_covers_what_a_library_reads_covers_one_of_the_readings(path: bytes) -> None:
+    try:
+        found = [covering(EXACT, each) | covering(FOLDED, each.lower()) for each in readings(path)]
+    except TargetUnreadable:
+        return
+    if path.isascii():
+        for reading in libraries(path):
+            assert covering(EXACT, reading) <= set().union(*found), reading
 
 
 @examples(250)

@@ -101,6 +101,13 @@ async def test_roles_are_sent_and_nobody_else_can_send_them(site, upstream: Upst
             assert not [name for name, _ in seen.fields if name.lower() == b"x_passproxy_roles"]
 
 
+async def test_a_script_is_told_its_roles(site) -> None:
+    async with site() as passproxy:
+        cookie = passproxy.cookie(groups=("staff", "ops"))
+        told = (await asked(passproxy.address, get("/.passproxy/userinfo", cookie=cookie))).json()
+        assert (told["groups"], told["roles"]) == (["staff", "ops"], ["viewer"])
+
+
 async def test_roles_are_separated_as_groups_are(site, upstream: Upstream) -> None:
     async with site(headers={"list_separator": "|"}) as passproxy:
         await asked(passproxy.address, get("/", cookie=passproxy.cookie(groups=("staff", "platform-eng"))))
