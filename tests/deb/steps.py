@@ -20,8 +20,8 @@ from tests.deb.site import DOMAINS, OIDC, SAML, Domain, add_certificates, add_ng
 #: The specification's figure for `systemd-analyze security`.
 EXPOSURE_LIMIT = 2.0
 
-#: Of requests under load, for each change that happens meanwhile.
-LOAD_SECONDS = 8
+#: Requests under load before and after a change.
+LOAD_SECONDS = 1.5
 
 #: Where systemd takes the users of DynamicUser= from.
 DYNAMIC_USERS = range(61184, 65520)
@@ -56,11 +56,13 @@ class Run:
         """Do something while people go on working; every request of theirs must be answered."""
         addresses = f"{domain.origin}/whoami unix:/run/passproxy/{domain.name}.sock@{domain.host}"
         cookie = shlex.quote(self.cookies[domain])
-        going = self.machine.start("sh", "-c", f"{_CLIENT} load {LOAD_SECONDS} {cookie} {addresses}")
+        going = self.machine.start("sh", "-c", f"rm -f /tmp/ending; {_CLIENT} load /tmp/ending {cookie} {addresses}")
         try:
-            time.sleep(1.5)
+            time.sleep(LOAD_SECONDS)
             change()
-            said, _ = going.communicate(timeout=LOAD_SECONDS + 60)
+            time.sleep(LOAD_SECONDS)
+            self.machine.sh("touch /tmp/ending")
+            said, _ = going.communicate(timeout=60)
         finally:
             going.kill()
             going.wait()
@@ -318,7 +320,7 @@ def remove(run: Run) -> None:
     machine = run.machine
     machine.sh(f"{_APT} remove passproxy", within=120)
     left = machine.sh(
-        "systemctl list-units --no-legend 'passproxy@*' --state=active,activating; pgrep -fa passproxy.serve || true"
+        "systemctl list-units --no-legend 'passproxy@*' --state=active,activating; pgrep -fa '[p]assproxy serve' || true"
     )
     if left:
         raise Failed(left)
