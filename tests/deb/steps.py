@@ -103,7 +103,9 @@ def documented(run: Run) -> str:
     machine = run.machine
     machine.sh("zcat /usr/share/man/man1/passproxy-check.1.gz | grep -q 'passproxy check'")
     machine.sh("bash -c '. /usr/share/bash-completion/completions/passproxy && complete -p passproxy'")
-    machine.sh("passproxy check /usr/share/doc/passproxy/examples/passproxy/example.yaml 2>&1 | grep -q client_secret_file")
+    machine.sh(
+        "passproxy check /usr/share/doc/passproxy/examples/passproxy/example.yaml 2>&1 | grep -q client_secret_file"
+    )
     return machine.sh("ls /usr/share/man/man1/passproxy*.1.gz | wc -l") + " manual pages"
 
 
