@@ -70,6 +70,22 @@ e2e-container: $(VENV)/dev.stamp $(VENV)/project.stamp ## the image, built and u
 	$(call apt,crun,crun)
 	@PYTHONSAFEPATH=1 $(BIN)/python -m tests.container
 
+e2e-deb: ## the Debian package from its repository to its purge, on a Debian 13 booted for it; as root; ARGS="--without-suite"
+	$(debian_tools)
+	$(call apt,apt-ftparchive,apt-utils)
+	$(call apt,gpg,gnupg)
+	@$(PYTHON) -B -m tests.deb $(ARGS)
+
+deb: ## the Debian package, in dist/deb, built and examined in a root of Debian 13; as root
+	$(debian_tools)
+	@debian/tools/build
+
+apt-repo: ## a signed APT repository of the package, in dist/apt; KEY=FILE signs with yours, URL=... is where it will be
+	@test -e dist/deb || $(MAKE) --no-print-directory deb
+	$(call apt,apt-ftparchive,apt-utils)
+	$(call apt,gpg,gnupg)
+	@KEY='$(KEY)' URL='$(URL)' debian/tools/repository
+
 interop: $(VENV)/dev.stamp $(VENV)/project.stamp ## whole logins at identity providers that others wrote: Keycloak, oidc-provider
 	$(call apt,java,default-jdk-headless)
 	$(call apt,mvn,maven)
@@ -174,6 +190,13 @@ define apt
 		else \
 			echo 'This needs $(1); as root: apt-get install $(2)' >&2; exit 1; \
 		fi; }
+endef
+
+# What makes and enters a root of Debian 13, on any machine that has debootstrap.
+define debian_tools
+	$(call apt,debootstrap,debootstrap)
+	$(call apt,systemd-nspawn,systemd-container)
+	$(call apt,git,git)
 endef
 
 # Likewise for a package that brings a file and no command.

@@ -32,4 +32,7 @@ match sys.argv[1:]:
             for action in each._actions:
                 if action.dest == "file":
                     action.complete = shtab.FILE
+                if not isinstance(action, argparse._SubParsersAction) and action.choices:
+                    # shtab takes a mapping for commands.
+                    action.choices = list(action.choices)
         sys.stdout.write(shtab.complete(parser, shell=shell))

@@ -51,9 +51,11 @@ class Visitor:
 
 
 def received(method: str, raw_target: str, raw_headers: Iterable[tuple[bytes, bytes]]) -> Received:
-    """`raw_target` as aiohttp has it: bytes that are not UTF-8 are surrogates in it."""
+    """`raw_target` as aiohttp has it: bytes that are not UTF-8 are surrogates in it. White space around a value is none of it."""
     target = _decoded(raw_target.encode("utf-8", "surrogateescape"))
-    return Received(method, target, tuple((_decoded(name), _decoded(value)) for name, value in raw_headers))
+    return Received(
+        method, target, tuple((_decoded(name), _decoded(value.strip(b" \t"))) for name, value in raw_headers)
+    )
 
 
 def visitor_from(identity_headers: Iterable[tuple[str, str]]) -> Visitor | None:

@@ -308,8 +308,8 @@ async def test_log_01_a_path_forges_no_line(site: Edge, log: Log):
     assert str(fields["path"]).startswith("/%0a")
 
 
-async def test_lf_01_relay_state_is_never_a_url(upstream: Upstream, log: Log, tmp_path_factory: pytest.TempPathFactory):
-    async with demo_idp() as idp:
+async def test_lf_01_relay_state_is_never_a_url(log: Log, tmp_path_factory: pytest.TempPathFactory):
+    async with demo_idp() as idp, Upstream() as upstream:
         await _relay_state(idp, upstream, log, tmp_path_factory)
 
 

@@ -152,7 +152,7 @@ def test_release_blocker_15_only_listed_algorithms_verify(name: str) -> None:
 def test_release_blocker_15_md5_does_not_verify_even_when_genuinely_signed() -> None:
     try:
         document = idp.answer(algorithm=xmlsec.constants.TransformRsaMd5)
-    except xmlsec.Error:
+    except (xmlsec.Error, AttributeError):
         pytest.skip("this build of libxmlsec1 cannot sign with MD5 at all")
     with pytest.raises(AlgorithmRefused):
         verified(document, idp.expectations())

@@ -21,7 +21,7 @@ from tests.fakes import html_forms
 from tests.fakes import idp_saml as idp
 from tests.fakes.gateway import ORIGIN, get, navigation, protecting, request
 from tests.fakes.log import Log
-from tests.fakes.upstream import Upstream, answering, ok
+from tests.fakes.upstream import answering, ok
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -85,7 +85,7 @@ async def test_an_address_of_the_support_that_could_be_more_starts_nothing(tmp_p
     [SCRIPT, '"><img src=x onerror=alert(1)>', "</style>" + SCRIPT, "{{7*7}}", "${7*7}", "{% include 'post.js' %}", "%(x)s"],
     ids=lambda footer: f"XSS-05 XSS-06 {footer}",
 )  # fmt: skip
-async def test_a_footer_is_text(upstream: Upstream, tmp_path: Path, footer: str) -> None:
+async def test_a_footer_is_text(tmp_path: Path, footer: str) -> None:
     support = {"url": "https://help.example.com/?a=1&b='2'", "footer": footer}
     async with acs_site(tmp_path, support=support) as site:
         page = (await site.asked(navigation("/.passproxy/nothing"))).body.decode()

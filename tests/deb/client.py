@@ -2,7 +2,7 @@
 What visitors do, run inside the machine with Debian's Python.
 
     client.py login ORIGIN            signs alice in; prints the Cookie field and what userinfo says
-    client.py load SECONDS COOKIE ADDRESS...   asks again and again; prints how often, and each failure
+    client.py load FILE COOKIE ADDRESS...   asks until FILE exists; prints how often, and each failure
 
 An address of `load` is an https URL, or unix:/path@host for PassProxy's own
 socket, to which each request opens a connection of its own.
@@ -15,6 +15,7 @@ import json
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import aiohttp
 
@@ -23,20 +24,23 @@ from tests.fakes.browser import Browser
 #: For each address.
 WORKERS = 4
 
+#: When whoever ends the load never comes.
+LONGEST_SECONDS = 180
+
 
 async def login(origin: str) -> None:
     async with Browser() as browser:
-        page = await browser.open(f"{origin}/whoami?first=1#part")
+        page = await browser.open(f"{origin}/whoami?first=1")
         page = await browser.sign_in(page, "alice", "alice")
-        assert page.url == f"{origin}/whoami?first=1#part", page.url
+        assert page.url == f"{origin}/whoami?first=1", page.url
         assert page.status == 200, page.text
         who = await browser.open(f"{origin}/.passproxy/userinfo")
         session = "; ".join(f"{each.name}={each.value}" for each in browser.cookies if "login" not in each.name)
         print(json.dumps({"cookie": session, "user": who.json()}))
 
 
-async def load(seconds: float, cookie: str, addresses: list[str]) -> None:
-    end = time.monotonic() + seconds
+async def load(ending: Path, cookie: str, addresses: list[str]) -> None:
+    end = time.monotonic() + LONGEST_SECONDS
     failures: Counter[str] = Counter()
     answered: Counter[str] = Counter()
 
@@ -50,7 +54,7 @@ async def load(seconds: float, cookie: str, addresses: list[str]) -> None:
             )
         timeout = aiohttp.ClientTimeout(total=30)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
-            while time.monotonic() < end:
+            while not ending.exists() and time.monotonic() < end:  # noqa: ASYNC240 - a look at /tmp
                 try:
                     async with http.get(url, headers={"Cookie": cookie}, allow_redirects=False) as response:
                         body = await response.text()
@@ -73,4 +77,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "login":
         asyncio.run(login(sys.argv[2]))
     else:
-        asyncio.run(load(float(sys.argv[2]), sys.argv[3], sys.argv[4:]))
+        asyncio.run(load(Path(sys.argv[2]), sys.argv[3], sys.argv[4:]))

@@ -60,7 +60,7 @@ class Machine:
     def __init__(self, folder: Path, leader: int) -> None:
         self.folder = folder
         self._enter = ["nsenter", f"--target={leader}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"]
-        self._enter += ["--root", "--wd=/root", "--", "env", "-i", "HOME=/root", "LANG=C.UTF-8"]
+        self._enter += ["--root", "--", "env", "--chdir=/root", "-i", "HOME=/root", "LANG=C.UTF-8"]
         self._enter += ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive", "SYSTEMD_PAGER="]
 
     def run(self, *command: str, within: float = 60.0) -> str:

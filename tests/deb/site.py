@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 
-from tests.deb.machine import ROOT, Machine
-
-SNIPPET = (ROOT / "etc" / "nginx" / "passproxy.conf").read_text("utf-8")
+from tests.deb.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +59,14 @@ def provide(machine: Machine, domain: Domain) -> None:
 
 
 def add_nginx(machine: Machine, upstreams: dict[Domain, str]) -> None:
-    """The shipped snippet, with what its comments say to replace; the certificate is trusted by the whole machine."""
-    once, _, domain_part = SNIPPET.partition("# --- One domain\n")
-    parts = [once]
-    for domain, upstream in upstreams.items():
-        text = domain_part.replace("app.example.com", domain.host).replace("passproxy_app", f"passproxy_{domain.name}")
-        parts.append(re.sub(r"server 127\.0\.0\.1:8123;", f"server {upstream};", text))
-    machine.write("/etc/nginx/conf.d/passproxy.conf", "".join(parts), 0o644)
+    """What `passproxy nginx` prints, with another address of PassProxy where there is one."""
+    for number, (domain, upstream) in enumerate(upstreams.items()):
+        further = "--further " if number else ""
+        machine.sh(
+            f"passproxy nginx {further}{domain.file} >/tmp/nginx.conf\n"
+            f"grep -q 'server 127.0.0.1:{domain.port};' /tmp/nginx.conf\n"
+            f"sed 's,server 127.0.0.1:{domain.port};,server {upstream};,' /tmp/nginx.conf >/etc/nginx/conf.d/{domain.name}.conf"
+        )
     machine.sh("rm -f /etc/nginx/sites-enabled/default && nginx -t && systemctl reload-or-restart nginx")
 
 

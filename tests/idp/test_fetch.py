@@ -24,8 +24,10 @@ class Server:
         self.pause_seconds = 0.0
         self.asked: list[bytes] = []
         self.url = ""
+        self.open: list[asyncio.StreamWriter] = []
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.open.append(writer)
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(
@@ -50,6 +52,9 @@ async def server() -> AsyncIterator[Server]:
     fake.url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/doc"
     async with listening:
         yield fake
+        # Since Python 3.12 a listener is only gone with its connections.
+        for writer in fake.open:
+            writer.transport.abort()
 
 
 @pytest.fixture
