@@ -246,7 +246,7 @@ def _header_name(value: str) -> str:
 
 
 def _audience(value: str) -> str:
-    if not re.fullmatch(r"[!-+\--~]{1,200}", value):
+    if not re.fullmatch(r"[!-+.-~-]{1,200}", value):
         raise ValueError("expected 200 visible ASCII characters at most, and no comma")
     return value
 
@@ -315,4 +315,4 @@ RevocationStore = Annotated[
     str, AfterValidator(_revocation_store), Written("none, memory or file:/path", r"^(none|memory|file:/.+)$")
 ]
 HeaderName = Annotated[str, AfterValidator(_header_name), Written("header name", r"^X-[A-Za-z0-9-]{1,62}$")]
-Audience = Annotated[str, AfterValidator(_audience), Written("text", r"^[!-+\--~]{1,200}$")]
+Audience = Annotated[str, AfterValidator(_audience), Written("text", r"^[!-+.-~-]{1,200}$")]
