@@ -41,6 +41,7 @@ CORE_LEVELS = (
         "body",
         "forwarded",
         "upgrade",
+        "frames",
         "assertion",
         "loop",
         "rescue",

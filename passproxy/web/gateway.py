@@ -30,6 +30,7 @@ from passproxy.core.errors import (
     UpstreamUnreachable,
 )
 from passproxy.core.forwarded import Forwarded
+from passproxy.core.frames import FrameCursor
 from passproxy.core.headers import outgoing
 from passproxy.core.http1 import NameTable, RequestHead
 from passproxy.core.judging import Report
@@ -233,9 +234,14 @@ class Gateway:
         if exchange.session_ends_at:
             ends_at = parts.watch.now + exchange.session_ends_at - parts.clock()
         idle_seconds = parts.pool.limits.idle_seconds
-        self.tunnels.add(Tunnel(client.transport, upstream, parts.watch, idle_seconds, ends_at, self._tunnel_closed))
+        cursor = None if exchange.upgrade is None or exchange.upgrade.accept is None else FrameCursor()
+        closed = self._tunnel_closed
+        tunnel = Tunnel(client.transport, upstream, parts.watch, idle_seconds, ends_at, closed, cursor)
+        self.tunnels.add(tunnel)
         # Only now: a transport that is full tells its protocol once, and that has to be the tunnel's.
-        client.transport.write(head + rest)
+        client.transport.write(head)
+        if rest:
+            tunnel.from_application(rest)
         if waiting:
             upstream.write(waiting)
 

@@ -15,10 +15,11 @@ import socket
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from passproxy.core.frames import GOING_AWAY
 from passproxy.web import log
 from passproxy.web.connection import ClientConnection, Handler
 from passproxy.web.gateway import Gateway
-from passproxy.web.tunnel import Tunnel
+from passproxy.web.tunnel import FAREWELL_SECONDS, Tunnel
 from passproxy.web.watch import Watch
 
 #: Client connections at a time, tunnels included. One takes about 8 KiB idle, and two descriptors
@@ -131,12 +132,18 @@ class Server:
         for client in list(self._connections):
             client.finish()
         for tunnel in list(self._tunnels):
-            tunnel.abort("shutting down")
+            tunnel.end(GOING_AWAY, "shutting down")
         if self._connections:
             self._empty.clear()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECONDS):
                     await self._empty.wait()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):
+                while self._tunnels:  # noqa: ASYNC110 - two seconds at most, once
+                    await asyncio.sleep(0.02)
+        for tunnel in list(self._tunnels):
+            tunnel.abort("shutting down")
         if self._connections:
             log.event("warning", "server.drain_cut", connections=len(self._connections))
         for client in list(self._connections):

@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-from tests.fakes.gateway import eventually, get, protecting
+from tests.fakes.gateway import PassProxy, eventually, get, protecting
 from tests.fakes.raw import Cut, Raw
 from tests.fakes.upstream import Line, Seen, Upstream
 from tests.fakes.websocket import accepting, handshake, switching
@@ -131,9 +131,63 @@ async def test_a_side_that_does_not_read_stops_the_other(passproxy, upstream):
         assert sent <= 32
 
 
-async def test_stopping_ends_tunnels_at_once(passproxy, log):
+def frame(payload: bytes, kind: int = 0x82) -> bytes:
+    """A frame of a server, of any length."""
+    if len(payload) < 126:
+        return bytes((kind, len(payload))) + payload
+    return bytes((kind, 126)) + len(payload).to_bytes(2, "big") + payload
+
+
+async def framed(raw: Raw, passproxy: PassProxy, upstream: Upstream, *pieces: bytes) -> asyncio.Event:
+    """A WebSocket on which the application says these bytes; when the event is set, the last of them."""
+    goes_on = asyncio.Event()
+
+    async def talk(seen: Seen, line: Line) -> None:
+        await line.send(switching() + b"".join(pieces[:-1]))
+        if pieces[-1]:
+            await goes_on.wait()
+            await line.send(pieces[-1])
+        await line.gone()
+
+    upstream.script = talk
+    await raw.send(handshake(cookie=passproxy.cookie()))
+    await raw.head()
+    if before := b"".join(pieces[:-1]):
+        assert await raw.take(len(before)) == before
+    return goes_on
+
+
+async def test_stopping_tells_a_websocket_why_between_two_frames(passproxy, upstream, log):
     async with Raw(passproxy.address) as raw:
-        await opened(raw, passproxy.cookie())
+        await framed(raw, passproxy, upstream, frame(b"one") + frame(b"x" * 300), b"")
+        passproxy.stop.set()
+        assert await raw.rest() == b"\x88\x0f\x03\xe9shutting down"
+    await eventually(lambda: upstream.lines[0].is_gone, "the application's connection is closed")
+    assert log.named("upgrade.closed") == [{"reason": "shutting down"}]
+
+
+async def test_a_frame_that_has_begun_is_finished_first(passproxy, upstream):
+    whole = frame(b"y" * 1000)
+    async with Raw(passproxy.address) as raw:
+        goes_on = await framed(raw, passproxy, upstream, whole[:500], whole[500:] + frame(b"never seen"))
+        passproxy.stop.set()
+        await asyncio.sleep(0.05)
+        goes_on.set()
+        assert await raw.rest() == whole[500:] + b"\x88\x0f\x03\xe9shutting down"
+
+
+async def test_a_frame_that_never_ends_holds_nothing_up(passproxy, upstream, log):
+    async with Raw(passproxy.address) as raw:
+        await framed(raw, passproxy, upstream, frame(b"y" * 100)[:50], b"")
         passproxy.stop.set()
         assert await raw.is_closed()
     assert log.named("upgrade.closed") == [{"reason": "shutting down"}]
+
+
+async def test_what_a_client_says_after_the_farewell_reaches_nobody(passproxy, upstream):
+    async with Raw(passproxy.address) as raw:
+        await framed(raw, passproxy, upstream, frame(b"one"), b"")
+        passproxy.stop.set()
+        assert (await raw.rest()).startswith(b"\x88")
+        await raw.send(b"\x88\x80abcd")
+    await eventually(lambda: upstream.lines[0].is_gone, "the application's connection is closed")
