@@ -256,6 +256,10 @@ class ClientConnection(asyncio.Protocol):
         """Whether the connection may outlive the current exchange."""
         return self._head is not None and self._head.keep_alive and not self._is_last
 
+    def last(self) -> None:
+        """Draining: the next answer says that it is the last on this connection."""
+        self._is_last = True
+
     def finish(self) -> None:
         """Draining: close as soon as no exchange is under way."""
         self._is_last = True

@@ -29,6 +29,10 @@ CONNECTION_LIMIT = 8192
 #: For exchanges under way when told to stop; systemd kills after 90 s by default.
 DRAIN_SECONDS = 30.0
 
+#: Before that, for requests that are on their way on connections which look idle: closing those
+#: at once would fail them. The web server in front sends within a millisecond of connecting.
+FAREWELL_SECONDS = 0.3
+
 #: Accepted by the kernel and not yet by us.
 BACKLOG = 1024
 
@@ -128,18 +132,25 @@ class Server:
         if not self._connections:
             self._empty.set()
 
-    async def _drain(self) -> None:
-        for client in list(self._connections):
-            client.finish()
-        for tunnel in list(self._tunnels):
-            tunnel.end(GOING_AWAY, "shutting down")
+    async def _emptied(self, seconds: float) -> None:
+        """Wait until every connection is gone, for so long at most."""
         if self._connections:
             self._empty.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DRAIN_SECONDS):
+                async with asyncio.timeout(seconds):
                     await self._empty.wait()
+
+    async def _drain(self) -> None:
+        for client in list(self._connections):
+            client.last()
+        for tunnel in list(self._tunnels):
+            tunnel.end(GOING_AWAY, "shutting down")
+        await self._emptied(FAREWELL_SECONDS)
+        for client in list(self._connections):
+            client.finish()
+        await self._emptied(DRAIN_SECONDS)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(FAREWELL_SECONDS):
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
                 while self._tunnels:  # noqa: ASYNC110 - two seconds at most, once
                     await asyncio.sleep(0.02)
         for tunnel in list(self._tunnels):

@@ -20,7 +20,8 @@ from passproxy.core.errors import ConfigError
 #: The first descriptor that is handed over (SD_LISTEN_FDS_START).
 FIRST_SOCKET = 3
 
-#: To a manager that is too busy to read. It is told again half a watchdog later, and starting has its own limit.
+#: For a manager that is too busy to read to take a change of state. The watchdog's datagrams do not wait: a loop
+#: must not be stuck for saying that it is not, and the next one follows.
 SEND_SECONDS = 1.0
 
 
@@ -55,14 +56,14 @@ class ServiceManager:
         self._tell("STOPPING=1", "STATUS=Finishing the requests under way")
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._tell("WATCHDOG=1")
+        self._tell("WATCHDOG=1", seconds=0.0)
         self._next_beat = loop.call_later(self._beat_seconds, self._beat, loop)
 
-    def _tell(self, *lines: str) -> None:
+    def _tell(self, *lines: str, seconds: float = SEND_SECONDS) -> None:
         if not self._address:
             return
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.settimeout(SEND_SECONDS)
+            sender.settimeout(seconds)
             sender.sendto("\n".join(lines).encode(), self._address)
 
 

@@ -16,7 +16,7 @@ from passproxy.core.frames import GOING_AWAY, SESSION_OVER, FrameCursor, close_f
 from passproxy.web.watch import Watch
 
 #: For the rest of a frame, and for the browser to have read why it ends.
-FAREWELL_SECONDS = 2.0
+LAST_WORDS_SECONDS = 2.0
 
 
 class Tunnel:
@@ -90,14 +90,14 @@ class Tunnel:
             self.end(GOING_AWAY, "idle for too long")
 
     def end(self, code: int, reason: str) -> None:
-        """End it, and tell a WebSocket why; at the next frame's beginning, or after `FAREWELL_SECONDS` at once."""
+        """End it, and tell a WebSocket why; at the next frame's beginning, or after `LAST_WORDS_SECONDS` at once."""
         if self._farewell:
             return
         if self._cursor is None or self._cursor.is_lost or self._ended:
             self.abort(reason)  # nothing can be said any more, or nobody knows where
             return
         self._reason, self._farewell = reason, close_frame(code, reason)
-        self.deadline = self._watch.now + FAREWELL_SECONDS
+        self.deadline = self._watch.now + LAST_WORDS_SECONDS
         # A client that does not read keeps the application waiting; both may move now.
         for side in self._sides:
             if not side.transport.is_closing():

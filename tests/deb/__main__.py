@@ -71,13 +71,17 @@ def go(machine: Machine, versions: tuple[str, str], without_suite: bool) -> int:
     for step in STEPS:
         if step is suite and without_suite:
             continue
-        print(f"  ...     {step.__doc__}", end="\r", flush=True)
+        if sys.stdout.isatty():
+            print(f"  ...     {step.__doc__}", end="\r", flush=True)
         begun = time.monotonic()
         try:
             measured = step(state)
         except (Failed, ValueError, KeyError, subprocess.TimeoutExpired) as error:
             failed += 1
-            print(f"  FAILED  {step.__doc__}\n    " + f"{type(error).__name__}: {error}".replace("\n", "\n    "))
+            print(
+                f"  FAILED  {step.__doc__}\n    " + f"{type(error).__name__}: {error}".replace("\n", "\n    "),
+                flush=True,
+            )
         else:
             print(
                 f"  ok      {step.__doc__} ({time.monotonic() - begun:.1f} s)" + (f": {measured}" if measured else "")

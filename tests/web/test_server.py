@@ -57,6 +57,25 @@ async def test_stopping_finishes_what_is_under_way_and_takes_nothing_new(upstrea
         assert await busy.is_closed()
 
 
+async def test_a_request_on_its_way_to_a_connection_that_looks_idle_is_answered(upstream, passproxy, monkeypatch):
+    monkeypatch.setattr(server, "FAREWELL_SECONDS", 10.0)
+    async with Raw(passproxy.address) as fresh, Raw(passproxy.address) as kept:
+        await kept.ask(HEALTH)
+        # Both are known to the server: it took them in turn.
+        passproxy.stop.set()
+        await eventually(lambda: not can_connect(passproxy.address), "it stops listening")
+        for raw in (fresh, kept):
+            got = await raw.ask(get("/last", cookie=passproxy.cookie()))
+            assert (got.body, got.all(b"connection")) == (b"/last", [b"close"])
+            assert await raw.is_closed()
+
+
+def can_connect(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    with socket.socket() as probe:
+        return probe.connect_ex((host, int(port))) == 0
+
+
 async def test_an_upload_that_is_under_way_is_finished(upstream, passproxy):
     async with Raw(passproxy.address) as raw:
         await raw.send(request("PUT", "/", "Content-Length: 6", cookie=passproxy.cookie(), body=b"abc"))

@@ -87,6 +87,15 @@ async def test_the_watchdog_is_fed_by_the_loop_and_by_nothing_else(told: socket.
     assert await loop.sock_recv(told, 4096) == b"WATCHDOG=1"
 
 
+async def test_a_manager_that_does_not_read_holds_up_nothing(told: socket.socket) -> None:
+    manager(told, WATCHDOG_USEC="2000").ready("")
+    # Far more than the socket takes; each would wait for a second.
+    for _ in range(200):
+        await asyncio.sleep(0.001)
+    assert lines(told)[0] == "READY=1"
+    assert lines(told) == ["WATCHDOG=1"]
+
+
 async def test_being_ready_again_does_not_feed_it_twice(told: socket.socket) -> None:
     served = manager(told, WATCHDOG_USEC="3600000000")
     served.ready("first")

@@ -163,7 +163,7 @@ async def test_stopping_tells_a_websocket_why_between_two_frames(passproxy, upst
         passproxy.stop.set()
         assert await raw.rest() == b"\x88\x0f\x03\xe9shutting down"
     await eventually(lambda: upstream.lines[0].is_gone, "the application's connection is closed")
-    assert log.named("upgrade.closed") == [{"reason": "shutting down"}]
+    await eventually(lambda: log.named("upgrade.closed") == [{"reason": "shutting down"}], "the log says so")
 
 
 async def test_a_frame_that_has_begun_is_finished_first(passproxy, upstream):
