@@ -77,6 +77,8 @@ async def tried(report: Report, image: Image, protocol: str, folder: Path) -> No
             found.text = checks.nothing_is_allowed(first, image)
         with report.step(f"{protocol}: health check") as found:
             found.text = checks.is_healthy(first, image)
+        with report.step(f"{protocol}: passproxy doctor") as found:
+            found.text = checks.is_examined(first)
         if protocol == "oidc":
             with report.step("a file of keys, made in the container") as found:
                 found.text = checks.prints_keys(first)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -53,6 +54,15 @@ def is_healthy(instance: Instance, image: Image) -> str:
     elsewhere = instance.execute("env", "PASSPROXY_LISTEN=127.0.0.1:1", *image.health)
     assert elsewhere.status == 1, elsewhere.said
     return f"{' '.join(image.health)} -> {ended.said}; at a port where nobody listens -> {elsewhere.said}"
+
+
+def is_examined(instance: Instance) -> str:
+    """`passproxy doctor` needs nothing but the environment either. No resolver knows the public name here."""
+    ended = instance.execute("sh", "-c", "passproxy doctor --format json 2> /dev/null")
+    results = {each["check"]: each["result"] for each in json.loads(ended.said)["checks"]}
+    looked_at = {check: results.get(check) for check in ("configuration", "listen", "upstream", "provider", "login")}
+    assert set(looked_at.values()) == {"ok"}, looked_at
+    return ", ".join(looked_at)
 
 
 def prints_keys(instance: Instance) -> str:

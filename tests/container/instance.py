@@ -43,6 +43,7 @@ class Instance:
     log: Path
     process: asyncio.subprocess.Process
     crun: tuple[str, ...]
+    user: str
 
     @property
     def said(self) -> str:
@@ -54,10 +55,9 @@ class Instance:
         return int(json.loads(run([*self.crun, "state", self.name]))["pid"])
 
     def execute(self, *command: str, user: str | None = None) -> Ended:
-        """Run a program in the container, beside PassProxy."""
-        as_user = [] if user is None else ["--user", user]
+        """Run a program in the container, beside PassProxy and as the same user unless another is given."""
         result = subprocess.run(
-            [*self.crun, "exec", *as_user, self.name, *command],
+            [*self.crun, "exec", "--user", user or self.user, self.name, *command],
             capture_output=True,
             text=True,
             timeout=START_SECONDS,
@@ -101,7 +101,7 @@ async def started(image: Image, wanted: Wanted, folder: Path) -> AsyncIterator[I
             *crun, "run", "--bundle", str(bundle), wanted.name, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        yield Instance(wanted.name, wanted.port, log, process, crun)
+        yield Instance(wanted.name, wanted.port, log, process, crun, image.user)
     finally:
         if process.returncode is None:
             with contextlib.suppress(CommandFailed):

@@ -10,8 +10,8 @@ from __future__ import annotations
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -84,8 +84,7 @@ class Clocks:
 async def provider(settings: Settings, origin: Origin, clock: Callable[[], float]) -> list[Finding]:
     """Everything about the identity provider."""
     clocks = Clocks(clock)
-    with tempfile.TemporaryDirectory(prefix="passproxy-doctor-") as name:
-        folder = Path(name)
+    with _scratch(state_dir_of(settings)) as folder:
         with suppress(OSError):
             # The key that signs requests, as the provider knows it.
             shutil.copy(state_dir_of(settings) / FILE_NAME, folder)
@@ -97,6 +96,19 @@ async def provider(settings: Settings, origin: Origin, clock: Callable[[], float
                 if settings.saml is not None:
                     await chosen.close()  # type: ignore[attr-defined] # it has a process of its own
     return findings
+
+
+@contextmanager
+def _scratch(state_dir: Path) -> Iterator[Path]:
+    """A folder for what is kept meanwhile; in a container that can write nowhere, the state, which stays as it is."""
+    folder = state_dir
+    with ExitStack() as stack:
+        for place in (None, state_dir):
+            with suppress(OSError):
+                made = tempfile.TemporaryDirectory(prefix="passproxy-doctor-", dir=place)
+                folder = Path(stack.enter_context(made))
+                break
+        yield folder
 
 
 async def _findings(settings: Settings, origin: Origin, chosen: IdentityProvider, clocks: Clocks) -> list[Finding]:

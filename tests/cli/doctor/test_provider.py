@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from contextlib import asynccontextmanager
 
@@ -39,6 +40,23 @@ async def test_a_provider_that_knows_us_is_fine_in_every_way(section, tmp_path):
     assert set(results(found).values()) == {"ok"}
     assert {"provider", "clock", "login"} <= results(found).keys()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("section", "has_state"),
+    [(oidc_at, True), (saml_at, True), (oidc_at, False)],
+    ids=["oidc, a volume", "saml, a volume", "oidc, nothing to write to"],
+)
+async def test_a_container_without_a_folder_for_temporary_files_is_fine(section, has_state, tmp_path, monkeypatch):
+    state = tmp_path / "state"
+    if has_state:
+        state.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "no" / "tmp"))
+    async with demo_idp() as idp:
+        found = await examined(**section(idp), state_dir=str(state))
+    assert set(results(found).values()) == {"ok"}
+    assert {"provider", "login"} <= results(found).keys()
+    assert not has_state or list(state.iterdir()) == []
 
 
 async def test_an_unknown_client_is_found():
