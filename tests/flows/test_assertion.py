@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -17,6 +19,7 @@ from tests.fakes.raw import Answer, Raw
 from tests.fakes.upstream import Upstream
 from tests.fakes.websocket import accepting, handshake
 from tests.flows.both import *  # noqa: F403 - fixtures
+from tests.trusted.contract import Served, assertion_violations, violations
 
 HEADER = b"x-passproxy-assertion"
 CHALLENGE = "c" * 43
@@ -168,6 +171,22 @@ async def test_keys_and_description_are_for_everybody_and_read_only(signing):
         assert answer.all(b"set-cookie") == []
         assert (await asked(signing, request("POST", path))).status == 405
         assert (await asked(signing, request("HEAD", path))).body == b""
+
+
+async def test_it_keeps_the_contract_that_applications_rely_on(signing, upstream):
+    def ask(method: str, target: str) -> Served:
+        connection = http.client.HTTPConnection(signing.address, timeout=10)
+        try:
+            connection.request(method, target, headers={"Host": ORIGIN.removeprefix("https://")})
+            answer = connection.getresponse()
+            return Served(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()
+
+    assert await asyncio.to_thread(violations, ask, ORIGIN, now=time.time()) == []
+    await asked(signing, get("/", cookie=signing.cookie("alice", ("ops",), email="alice@example.com")))
+    token = upstream.requests[-1].one(HEADER)
+    assert await asyncio.to_thread(assertion_violations, token, ask, ORIGIN, now=time.time()) == []
 
 
 async def test_without_the_section_nothing_is_signed_or_published(passproxy, browser, upstream):

@@ -93,7 +93,7 @@ def test_a_proxy_that_signs_any_challenge_is_found(proxy: Describing) -> None:
         lambda proxy: proxy.assertion(exp=NOW + 61),
         lambda proxy: proxy.assertion(user=None),
         lambda proxy: proxy.assertion(email=""),
-        lambda proxy: proxy.assertion(groups=[]),
+        lambda proxy: proxy.assertion(groups=None),
         lambda proxy: proxy.assertion(groups="staff"),
         lambda proxy: proxy.assertion(password="secret"),
         lambda proxy: proxy.assertion({"jku": "https://app.example.com"}),

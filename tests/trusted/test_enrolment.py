@@ -14,6 +14,7 @@ from passproxy.trusted.enrolment import Change, changed, description_from, enrol
 from passproxy.trusted.errors import EnrolmentRefused, FetchFailed
 from passproxy.trusted.fetching import fetched
 from passproxy.trusted.keys import KeySet
+from passproxy.trusted.presets import HOUR_SECONDS
 from passproxy.trusted.settings import Settings, settings_from, variables
 from passproxy.trusted.verifier import Verifier
 from tests.trusted.describing import Describing, describing
@@ -123,6 +124,14 @@ def test_a_proof_by_a_key_that_is_not_published_is_refused(proxy: Describing) ->
         enrol(proxy)
     proxy.signer, proxy.proof_headers = None, {"kid": None}
     with pytest.raises(EnrolmentRefused, match="not published"):
+        enrol(proxy)
+
+
+def test_assertions_may_live_for_an_hour_and_no_longer(proxy: Describing) -> None:
+    proxy.description = {"assertion_lifetime_seconds": HOUR_SECONDS}
+    assert enrol(proxy)
+    proxy.description = {"assertion_lifetime_seconds": HOUR_SECONDS + 1}
+    with pytest.raises(EnrolmentRefused, match="live 3601"):
         enrol(proxy)
 
 

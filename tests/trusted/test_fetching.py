@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from passproxy.trusted import fetching
 from passproxy.trusted.errors import FetchFailed
-from passproxy.trusted.fetching import DOCUMENT_LIMIT_BYTES, fetched, is_fetchable, is_loopback
+from passproxy.trusted.fetching import DOCUMENT_LIMIT_BYTES, URL_LIMIT_CHARACTERS, fetched, is_fetchable, is_loopback
 from tests.trusted.given import Script, body, published
 
 
@@ -66,6 +66,12 @@ def test_these_addresses_are_not_read(url: str) -> None:
     assert not is_fetchable(url)
     with pytest.raises(FetchFailed):
         fetched(url)
+
+
+def test_an_address_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    start = "https://app.example.com/"
+    assert is_fetchable(start + "a" * (URL_LIMIT_CHARACTERS - len(start)))
+    assert not is_fetchable(start + "a" * (URL_LIMIT_CHARACTERS - len(start) + 1))
 
 
 def test_names_that_only_look_like_this_machine_are_not_it() -> None:

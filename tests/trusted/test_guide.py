@@ -50,7 +50,7 @@ def test_every_code_that_a_visitor_can_meet_is_explained() -> None:
         ("5 seconds to connect and 5 to answer, 256 KiB", fetching.FETCH_SECONDS == 5),
         ("at most 256 KiB", fetching.DOCUMENT_LIMIT_BYTES == 256 * 1024),
         ("the last ones hold for 24 hours", keys.STALE_LIMIT_SECONDS == 86400),
-        ("60 seconds by default, at most 3600", PRESETS["passproxy"].lifetime_limit_seconds == 3600),
+        ("60 seconds by default, at most 3600;", PRESETS["passproxy"].lifetime_limit_seconds == 3600),
         ("of at most 100 keys", jwk.KEY_LIMIT == 100),
         ("(`iat` + 60; at most 300)", enrolment.PROOF_LIFETIME_LIMIT_SECONDS == 300),
         ("verifiers send 43: 256 random bits", enrolment.CHALLENGE_BYTES * 8 == 256),

@@ -13,7 +13,7 @@ from hypothesis import given as each
 from hypothesis import strategies as st
 
 from passproxy.trusted.errors import FetchFailed
-from passproxy.trusted.jwk import KEY_LIMIT, keys_from, thumbprint
+from passproxy.trusted.jwk import KEY_LIMIT, RSA_LIMIT_BITS, keys_from, thumbprint
 from tests.trusted.given import ANYTHING, examples, jwk, new_key, number
 
 KEY = new_key()
@@ -99,6 +99,14 @@ def test_a_set_of_too_many_keys_is_refused() -> None:
     assert len(keys_from(document(*[entry] * KEY_LIMIT))) == KEY_LIMIT
     with pytest.raises(FetchFailed):
         keys_from(document(*[entry] * (KEY_LIMIT + 1)))
+
+
+def test_an_rsa_key_may_be_as_long_as_the_limit_and_no_longer() -> None:
+    """Nobody has these keys: only their length counts."""
+    for bits, usable in ((RSA_LIMIT_BITS, True), (RSA_LIMIT_BITS + 8, False)):
+        entry = {"kty": "RSA", "kid": "r", "n": number(1 << (bits - 1) | 1, bits // 8), "e": "AQAB"}
+        kids = {key.kid for key in keys_from(document(entry, jwk(KEY, kid="good")))}
+        assert kids == ({"r", "good"} if usable else {"good"})
 
 
 def test_a_key_does_not_print_itself() -> None:
