@@ -45,7 +45,15 @@ def as_new(site: Edge) -> None:
     site.upstream.forget()
 
 
-FORWARDED = {b"X-Forwarded-For", b"X-Real-IP", b"X-Forwarded-Proto", b"X-Forwarded-Host", b"X-Forwarded-Port", b"Via", b"X-Request-Id"}
+FORWARDED = {
+    b"X-Forwarded-For",
+    b"X-Real-IP",
+    b"X-Forwarded-Proto",
+    b"X-Forwarded-Host",
+    b"X-Forwarded-Port",
+    b"Via",
+    b"X-Request-Id",
+}
 IDENTITY = {b"X-Passproxy-User", b"X-Passproxy-Subject", b"X-Passproxy-Groups", b"X-Passproxy-Session-Expires"}
 
 
