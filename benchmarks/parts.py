@@ -137,7 +137,13 @@ async def _steps(gateway: Any, cookie: str) -> None:
     told(
         "`outgoing`",
         lambda: outgoing(
-            head, host=host, cookies=decision.cookies, identity=identity, forwarded=b"X: y\r\n", request_id=b"1" * 20
+            head,
+            host=host,
+            cookies=decision.cookies,
+            identity=identity,
+            forwarded=b"X: y\r\n",
+            request_id=b"1" * 20,
+            is_public=False,
         ),
     )
     told("`answer_head`", lambda: http1.answer_head(ANSWER[:end], parts.pool.names, b"GET"))

@@ -35,6 +35,7 @@ PLACES = {"_file": "path of a file", "_dir": "path of a folder"}
 #: What involves several keys, as far as a schema can say it.
 TOGETHER: dict[str, dict[str, Any]] = {
     "": {"oneOf": [{"required": ["oidc"]}, {"required": ["saml"]}]},
+    "upstream.basic_auth": {"oneOf": [{"required": ["password"]}, {"required": ["password_file"]}]},
     "saml": {
         "oneOf": [{"required": ["metadata_url"]}, {"required": ["metadata_file"]}],
         "dependencies": {

@@ -26,7 +26,7 @@ FLOORS = ("core", "idp", "web", "app", "cli")
 
 #: Within the core, what a module may import is on its own line or above it.
 CORE_LEVELS = (
-    {"errors", "identity", "plain", "urls"},
+    {"errors", "identity", "plain", "profiles", "urls"},
     {"http1", "tokens", "cookies"},
     {
         "session",
@@ -34,6 +34,7 @@ CORE_LEVELS = (
         "kept",
         "routing",
         "headers",
+        "identity_headers",
         "policy",
         "judging",
         "order",

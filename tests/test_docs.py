@@ -11,7 +11,7 @@ from docs import errors
 from passproxy.cli import COMMANDS
 from passproxy.cli.explain import catalogue
 from passproxy.core.config import settings_from
-from passproxy.core.headers import PROFILE
+from passproxy.core.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -19,10 +19,8 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-#: Of profile `passproxy`, and those that it has without an attribute of their own.
-HEADERS = {name.lower() for name in PROFILE} | {
-    f"x-passproxy-{name}" for name in ("subject", "groups", "session-expires")
-}
+#: Of profile `passproxy`.
+HEADERS = {name.lower() for name in PROFILES["passproxy"].fields}
 
 
 def name(page: Path) -> str:

@@ -92,14 +92,22 @@ def value_at(source: Any, path: str) -> Any:
     return source
 
 
+#: Of these one alone can be given.
+PASSWORD, PASSWORD_FILE = "upstream.basic_auth.password", "upstream.basic_auth.password_file"
+
 VARIANTS = [
-    pytest.param(("saml", "oidc.client_secret", "oidc.private_key_file"), id="OpenID Connect with a secret file"),
     pytest.param(
-        ("saml", "oidc.client_secret_file", "oidc.private_key_file"), id="OpenID Connect with the secret itself"
+        (PASSWORD, "saml", "oidc.client_secret", "oidc.private_key_file"), id="OpenID Connect with a secret file"
     ),
-    pytest.param(("saml", "oidc.client_secret", "oidc.client_secret_file"), id="OpenID Connect with a private key"),
-    pytest.param(("oidc", "saml.metadata_file"), id="SAML with a metadata address"),
-    pytest.param(("oidc", "saml.metadata_url"), id="SAML with a metadata file"),
+    pytest.param(
+        (PASSWORD, "saml", "oidc.client_secret_file", "oidc.private_key_file"),
+        id="OpenID Connect with the secret itself",
+    ),
+    pytest.param(
+        (PASSWORD_FILE, "saml", "oidc.client_secret", "oidc.client_secret_file"), id="OpenID Connect with a private key"
+    ),
+    pytest.param((PASSWORD, "oidc", "saml.metadata_file"), id="SAML with a metadata address"),
+    pytest.param((PASSWORD_FILE, "oidc", "saml.metadata_url"), id="SAML with a metadata file"),
 ]
 
 
@@ -137,9 +145,9 @@ def test_the_example_shows_every_key_of_an_access_rule():
 
 @pytest.mark.parametrize(("path", "default"), defaults(Settings).items(), ids=defaults(Settings))
 def test_a_default_that_the_example_shows_is_the_default(path, default):
-    left_out = ("saml", "oidc.client_secret", "oidc.private_key_file")
+    left_out = (PASSWORD, "saml", "oidc.client_secret", "oidc.private_key_file")
     if path.startswith("saml"):
-        left_out = ("saml.metadata_file", "oidc")
+        left_out = (PASSWORD, "saml.metadata_file", "oidc")
     shown = value_at(settings(without(everything(), *left_out)), path)
     assert shown == default
 

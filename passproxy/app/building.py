@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from passproxy.app.dial import dial_to
-from passproxy.core.access import attribute_rules_of, policy_of
+from passproxy.core.access import attribute_rules_of, identity_headers_of, policy_of
 from passproxy.core.assertion import AssertionRules, Assertions
 from passproxy.core.cookies import cookie_names
 from passproxy.core.counts import Counts
 from passproxy.core.decision import Decider, Site
 from passproxy.core.errors import ConfigError
 from passproxy.core.forwarded import Forwarded, pseudonym
-from passproxy.core.headers import answer_names, identity_lines, request_names
+from passproxy.core.headers import answer_names, request_names
 from passproxy.core.pending import PendingLogins
 from passproxy.core.plain import written
 from passproxy.core.policy import Policy
@@ -95,13 +95,12 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
     origin = Origin.of(settings.domain, settings.origin)
     ring = KeyRing(_keys(settings), str(origin), tools.clock)
     names = cookie_names(settings.session.cookie_name, origin)
-    separator = settings.headers.list_separator
-
+    headers = identity_headers_of(settings)
     policy = policy_of(settings)
 
     def rendered(session: Session) -> bytes:
         roles = policy.roles_of(session.identity.groups)
-        return identity_lines(session.identity, session.expires_at, separator, roles)
+        return headers.lines(session.identity, session.expires_at, roles)
 
     revocations = _revocations(settings, tools, before)
     session_rules = SessionRules(
@@ -129,6 +128,8 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
     renewed_before = None if before is None else before.parts.renewals
     parts = Parts(
         origin=origin,
+        names=request_names((*headers.names, *(() if settings.assertion is None else (settings.assertion.header,)))),
+        public_lines=headers.without_session,
         decider=Decider(
             Site(origin, names, policy, sessions, forwarded.client, pseudonym(origin), assertions is not None)
         ),
@@ -150,7 +151,6 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
         watch=tools.watch,
         clock=tools.clock,
         host=None if settings.upstream.preserve_host else dial.authority,
-        names=request_names(() if settings.assertion is None else (settings.assertion.header,)),
         assertions=assertions,
         counts=tools.counts,
     )

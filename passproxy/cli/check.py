@@ -97,12 +97,19 @@ def _meaning(settings: Settings) -> list[tuple[str, str]]:
         ("session", f"cookie {names.session}, for {duration_text(settings.session.lifetime)} at most"),
         ("metrics", settings.admin.listen or "off (admin.listen)"),
         ("state", str(state_dir_of(settings))),
+        ("headers", _headers(settings)),
     ]
     if settings.access.default != "authenticate" or settings.access.rules:
         rows.append(("access", _access(settings.access)))
     if settings.saml:
         rows.insert(5, ("entity id", settings.saml.entity_id or origin.url(PREFIX + "saml/metadata")))
     return rows
+
+
+def _headers(settings: Settings) -> str:
+    further = ", ".join(settings.headers.set)
+    credentials = "; Basic credentials" if settings.upstream.basic_auth else ""
+    return f"profile {settings.headers.profile}{' and ' if further else ''}{further}{credentials}"
 
 
 def _access(access: AccessSettings) -> str:

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 #: File systems that are gone after a restart, or with the container that they belong to.
 _PASSING = frozenset({"tmpfs", "ramfs", "overlay", "aufs"})
 
-_INLINE_SECRET = re.compile(r"^[^#\n]*\bclient_secret\s*:", re.MULTILINE)
+#: Secrets that may be in the configuration itself, by their keys.
+_INLINE_SECRETS = ("oidc.client_secret", "upstream.basic_auth.password")
 
 _MOUNTS = Path("/proc/self/mountinfo")
 
@@ -83,13 +84,14 @@ def _switches(settings: Settings) -> Iterator[Danger]:
 def _access(settings: Settings) -> Iterator[Danger]:
     if settings.access.default == "allow":
         yield Danger("access.default", "allow: everything is public that no rule protects; so is what will be new")
-    for group in sorted(attribute_rules_of(settings).named_groups):
+    attributes = attribute_rules_of(settings)
+    for group in sorted(attributes.named_groups):
         prefix = settings.identity.groups.strip_prefix
         if prefix and group.startswith(prefix):
             yield Danger(
                 "access", f"{group}: {prefix} is taken off before groups are compared, so name it without", False
             )
-        if settings.headers.list_separator in group:
+        if attributes.list_separator in group:
             yield Danger(
                 "access",
                 f"{group}: no group with the separator of lists in it is kept; change headers.list_separator",
@@ -123,12 +125,11 @@ def _is_open(listen: str) -> bool:
 
 
 def _readable_secrets(settings: Settings, file: str | None) -> Iterator[Danger]:
-    inline = settings.oidc and settings.oidc.client_secret and "PASSPROXY_OIDC_CLIENT_SECRET" not in os.environ
-    if inline and file and _is_readable_by_others(file) and _INLINE_SECRET.search(Path(file).read_text("utf-8")):
-        yield Danger(
-            "oidc.client_secret",
-            f"{file} contains client_secret and can be read by others: use client_secret_file, or chmod 600",
-        )
+    text = Path(file).read_text("utf-8") if file and _is_readable_by_others(file) else ""
+    for key in _INLINE_SECRETS:
+        variable, name = f"PASSPROXY_{key.replace('.', '_').upper()}", key.rpartition(".")[2]
+        if variable not in os.environ and re.search(rf"^[^#\n]*\b{name}\s*:", text, re.MULTILINE):
+            yield Danger(key, f"{file} contains {name} and can be read by others: use {name}_file, or chmod 600")
     for key, path in _secret_files(settings):
         if _is_readable_by_others(path):
             yield Danger(key, f"{path} can be read by others: chmod 600")

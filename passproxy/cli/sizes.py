@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from passproxy.core.access import attribute_rules_of
+from passproxy.core.access import attribute_rules_of, identity_headers_of
 from passproxy.core.cookies import (
     LOGIN_COOKIES_LIMIT_BYTES,
     SESSION_PARTS_LIMIT,
     VALUE_LIMIT_BYTES,
     CookieNames,
 )
-from passproxy.core.headers import PROFILE
 from passproxy.core.http1 import HEAD_LIMIT_BYTES
 from passproxy.core.identity import VALUE_LIMIT_CHARACTERS
 from passproxy.core.session import INFLATED_LIMIT_BYTES
@@ -23,8 +22,8 @@ USUAL_LINE_BYTES = 8192
 #: The values of the small ones: a digest and a counter, enclosed.
 _SMALL_VALUE_BYTES = 200
 
-#: The subject's line and that of the session's end, but for the subject itself.
-_OTHER_LINES_BYTES = 128
+#: Seconds since the epoch, for the next centuries.
+_TIME_BYTES = 11
 
 #: "name=value; ".
 _OVERHEAD_BYTES = 3
@@ -54,12 +53,12 @@ def sizes(settings: Settings, names: CookieNames) -> Sizes:
     cookie_line = len("Cookie: ") + session + others + 3 * _OVERHEAD_BYTES + LOGIN_COOKIES_LIMIT_BYTES
     named = attribute_rules_of(settings).named_groups
     is_bounded = bool(named) and not settings.identity.groups.include
-    groups = len(settings.headers.list_separator.join(named)) if is_bounded else INFLATED_LIMIT_BYTES
-    lines = sum(len(name) + VALUE_LIMIT_CHARACTERS + len(": \r\n") for name in PROFILE)
-    lines += VALUE_LIMIT_CHARACTERS + _OTHER_LINES_BYTES
-    lines += len("X-Passproxy-Roles: \r\n") + len(settings.headers.list_separator.join(settings.access.roles))
+    headers = identity_headers_of(settings)
+    lists = {"session_expires": _TIME_BYTES, "roles": headers.joined_length(settings.access.roles)}
+    lists["groups"] = headers.joined_length(named) if is_bounded else INFLATED_LIMIT_BYTES
+    lines = headers.longest(VALUE_LIMIT_CHARACTERS, lists)
     # A session holds no more than this, however well it was compressed.
-    return Sizes(session, cookie_line, min(lines + groups, INFLATED_LIMIT_BYTES), is_bounded)
+    return Sizes(session, cookie_line, min(lines, INFLATED_LIMIT_BYTES), is_bounded)
 
 
 def advice(found: Sizes) -> list[str]:

@@ -1,7 +1,7 @@
 """
-The access part of a configuration, as what the decisions work with.
+The parts of a configuration that say who may do what and what is told of them, as what works with them.
 
-One place for all who decide or explain: the server, and `passproxy policy`. The settings may be those
+One place for all who decide or explain: the server, `passproxy policy` and `check`. The settings may be those
 of settings.py, or the plain ones that a server is given (plain.py).
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from passproxy.core.identity import AttributeRules, extended_aliases
+from passproxy.core.identity_headers import BasicAuth, IdentityHeaders, template
 from passproxy.core.policy import Policy, Rule
 
 if TYPE_CHECKING:
@@ -45,8 +46,23 @@ def attribute_rules_of(settings: Settings) -> AttributeRules:
         aliases=extended_aliases({str(name): names for name, names in identity.attributes.items()}),
         group_include=tuple(re.compile(pattern) for pattern in identity.groups.include),
         group_strip_prefix=identity.groups.strip_prefix,
-        list_separator=settings.headers.list_separator,
+        list_separator=identity_headers_of(settings).separator,
         named_groups=frozenset(_named_groups(settings)),
+    )
+
+
+def identity_headers_of(settings: Settings) -> IdentityHeaders:
+    """What the application is told of a session."""
+    headers, basic_auth = settings.headers, settings.upstream.basic_auth
+    credentials = None
+    if basic_auth is not None and basic_auth.password is not None:
+        credentials = BasicAuth(template(basic_auth.username), basic_auth.password.get_secret_value())
+    return IdentityHeaders(
+        headers.profile,
+        headers.set,
+        separator=None if headers.list_separator == "profile" else headers.list_separator,
+        encoding=headers.encoding,
+        basic_auth=credentials,
     )
 
 

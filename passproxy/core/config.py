@@ -36,6 +36,9 @@ _KUBERNETES_HINT = "; Kubernetes adds it for a Service of this name: set enableS
 # Begins as a JSON list does, and is none.
 _IPV6_LISTENER = re.compile(r"\[[0-9A-Fa-f:.]+\]:\d+\Z")
 
+# Begins as a JSON map does, and is a template: in JSON a quotation mark follows.
+_TEMPLATE = re.compile(r"\{[a-z_{]")
+
 #: The deepest key is in the fourth level.
 DEPTH_LIMIT = 16
 
@@ -231,7 +234,7 @@ def _merge_environment(data: dict[str, Any], environment: Mapping[str, str], rea
         value: Any = environment[name]
         if path in secrets:
             value = value.removesuffix("\n").removesuffix("\r")
-        if value.lstrip()[:1] in ("[", "{") and not _IPV6_LISTENER.match(value):
+        if value.lstrip()[:1] in ("[", "{") and not _IPV6_LISTENER.match(value) and not _TEMPLATE.match(value):
             try:
                 value = json.loads(value)
             except ValueError:

@@ -16,6 +16,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from passproxy.core.headers import PREFIX
+from passproxy.core.identity import has_unsafe
+from passproxy.core.identity_headers import name_problem, template
 from passproxy.core.urls import is_loopback, provider_url, url_parts
 
 _DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|h|d)\Z")
@@ -29,6 +32,9 @@ CLOCK_SKEW_LIMIT_SECONDS = 300
 
 #: Of a rule or a role. Names are read on pages and in log lines.
 NAME_LIMIT_CHARACTERS = 64
+
+#: Of what is said around attributes in a header; those have a limit of their own.
+TEMPLATE_LIMIT_CHARACTERS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,8 +246,42 @@ def _cookie_name(value: str) -> str:
 
 
 def _header_name(value: str) -> str:
+    if problem := name_problem(value):
+        raise ValueError(problem)
+    return value
+
+
+def _unquoted_template(value: Any) -> Any:
+    """YAML reads {email} as a map, and {{ as two."""
+    if isinstance(value, dict):
+        raise ValueError('a template that begins with a brace is written in quotes: "{email}"')
+    return value
+
+
+def _template(value: str) -> str:
+    if len(value) > TEMPLATE_LIMIT_CHARACTERS:
+        raise ValueError(f"{TEMPLATE_LIMIT_CHARACTERS} characters at most")
+    template(value)
+    return value
+
+
+def _user_name(value: str) -> str:
+    if ":" in value:
+        raise ValueError("a user name has no colon (RFC 7617)")
+    return value
+
+
+def _password(value: SecretStr) -> SecretStr:
+    if has_unsafe(value.get_secret_value()):
+        raise ValueError("a password has no control characters and no line ends (RFC 7617)")
+    return value
+
+
+def _assertion_name(value: str) -> str:
     if not re.fullmatch(r"X-[A-Za-z0-9-]{1,62}", value):
         raise ValueError("expected a header name such as X-Passproxy-Assertion")
+    if not value.lower().startswith(PREFIX) and (problem := name_problem(value)):
+        raise ValueError(problem)
     return value
 
 
@@ -283,6 +323,10 @@ Instant = Annotated[
 ]
 Listed = BeforeValidator(_split)
 Secret = Annotated[SecretStr, AfterValidator(_secret), Written("secret", r"\S")]
+Password = Annotated[Secret, AfterValidator(_password)]
+HeaderName = Annotated[str, AfterValidator(_header_name), Written("header name", r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+Template = Annotated[Text, BeforeValidator(_unquoted_template), AfterValidator(_template), Written("template", r"\S")]
+UserName = Annotated[Template, AfterValidator(_user_name), Written("template", r"^[^:]*[^:\s][^:]*$")]
 HostName = Annotated[str, AfterValidator(_host_name), Written("host name", r"^\s*[A-Za-z0-9.:-]+\s*$")]
 Issuer = Annotated[str, AfterValidator(_issuer), Written("https URL", r"^https?://[^\s?#]+$")]
 UpstreamUrl = Annotated[
@@ -314,5 +358,5 @@ AuditTarget = Annotated[
 RevocationStore = Annotated[
     str, AfterValidator(_revocation_store), Written("none, memory or file:/path", r"^(none|memory|file:/.+)$")
 ]
-HeaderName = Annotated[str, AfterValidator(_header_name), Written("header name", r"^X-[A-Za-z0-9-]{1,62}$")]
+AssertionName = Annotated[str, AfterValidator(_assertion_name), Written("header name", r"^X-[A-Za-z0-9-]{1,62}$")]
 Audience = Annotated[str, AfterValidator(_audience), Written("text", r"^[!-+.-~-]{1,200}$")]

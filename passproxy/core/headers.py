@@ -15,11 +15,9 @@ business, what is a cookie of ours cookies.py's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from collections.abc import Iterable
 
 from passproxy.core.http1 import CHUNKED, DROP, KEEP, NameTable, RequestHead, Treatment, connection_options
-from passproxy.core.identity import Identity
 
 # RFC 9110, 7.6.1, and what older proxies used.
 _HOP_BY_HOP = frozenset(
@@ -42,20 +40,23 @@ _ASSERTED_PREFIXES = tuple(
     b"oidc-access- oidc-id- oidc-refresh- cf-access- x-goog-authenticated- x-goog-iap- x-amzn-oidc- x-ms-client-principal- "
     b"x-ssl-client- ssl-client- x-client-cert- x-tls-client- x-justiam-".split()
 )
-_ASSERTED = frozenset(
-    b"remote-user remote-email remote-name remote-groups remote-addr remote-host x-remote-user x-remote-email x-remote-name "
+# An address or host that an application may take for the real one, and `Proxy`: CGI makes
+# HTTP_PROXY of it, which client libraries obey ("httpoxy").
+_PLACES = frozenset(
+    b"forwarded remote-addr remote-host x-forwarded-proto x-forwarded-protocol x-forwarded-scheme x-forwarded-ssl "
+    b"x-forwarded-host x-forwarded-port x-forwarded-server x-forwarded-uri x-forwarded-url x-forwarded-path "
+    b"x-forwarded-prefix x-forwarded-method x-forwarded-by x-original-uri x-original-url x-original-host "
+    b"x-original-method x-original-forwarded-for x-rewrite-url x-host x-real-ip x-client-ip x-cluster-client-ip "
+    b"true-client-ip client-ip cf-connecting-ip x-url-scheme x-scheme front-end-https proxy".split()
+)
+_ASSERTED = _PLACES | frozenset(
+    b"remote-user remote-email remote-name remote-groups x-remote-user x-remote-email x-remote-name "
     b"x-remote-group x-remote-groups x-forwarded-user x-forwarded-email x-forwarded-name x-forwarded-groups "
     b"x-forwarded-preferred-username x-forwarded-access-token x-forwarded-roles x-forwarded-client-cert "
     b"x-auth-user x-auth-username x-auth-email x-auth-name x-auth-groups x-auth-roles x-auth-subject x-auth-assertion "
-    b"x-token-subject x-token-user-name x-token-user-email x-token-user-roles x-proxy-user x-authenticated-user x-authenticated-userid x-authenticated-groups x-client-cert x-client-verify "
-    b"x-ms-client-principal x-id-token auth-user https-client-cert ssl-client x-jwt-assertion x-endpoint-api-userinfo "
-    # An address or host that an application may take for the real one.
-    b"forwarded x-forwarded-proto x-forwarded-protocol x-forwarded-scheme x-forwarded-ssl x-forwarded-host x-forwarded-port "
-    b"x-forwarded-server x-forwarded-uri x-forwarded-url x-forwarded-path x-forwarded-prefix x-forwarded-method x-forwarded-by "
-    b"x-original-uri x-original-url x-original-host x-original-method x-original-forwarded-for x-rewrite-url x-host x-real-ip "
-    b"x-client-ip x-cluster-client-ip true-client-ip client-ip cf-connecting-ip x-url-scheme x-scheme front-end-https "
-    # CGI makes HTTP_PROXY of it, which client libraries obey ("httpoxy").
-    b"proxy".split()
+    b"x-token-subject x-token-user-name x-token-user-email x-token-user-roles x-proxy-user x-authenticated-user "
+    b"x-authenticated-userid x-authenticated-groups x-client-cert x-client-verify "
+    b"x-ms-client-principal x-id-token auth-user https-client-cert ssl-client x-jwt-assertion x-endpoint-api-userinfo".split()
 )
 
 # An alias of one of these under the same normal form is a second opinion about framing,
@@ -73,6 +74,10 @@ _VERSION_FIELDS = frozenset(
 
 _METHOD_OVERRIDES = frozenset(b"x-http-method-override x-method-override x-http-method".split())
 
+# Of no identity, whatever the configuration says.
+_SPECIAL = frozenset(b"accept accept-encoding range cookie2 set-cookie user-agent".split())
+_SPECIAL_PREFIXES = (b"content-", b"sec-", b"x-forwarded-", b"x-original-", b"if-", b"access-control-")
+
 #: All of them are noted under this one.
 METHOD_OVERRIDE = b"x-http-method-override"
 
@@ -84,22 +89,8 @@ _HOPS = re.compile(rb"[0-9]{1,9}\Z")
 
 _NOT_ALPHANUMERIC = re.compile(rb"[^a-z0-9]+")
 
-#: Our names of the profile `passproxy` -> attribute names of an identity.
-PROFILE: Mapping[str, str] = MappingProxyType(
-    {
-        "X-Passproxy-User": "user",
-        "X-Passproxy-Email": "email",
-        "X-Passproxy-Name": "name",
-        "X-Passproxy-Upn": "upn",
-        "X-Passproxy-Given-Name": "given_name",
-        "X-Passproxy-Surname": "surname",
-        "X-Passproxy-Account": "account",
-        "X-Passproxy-Dn": "dn",
-        "X-Passproxy-Company": "company",
-        "X-Passproxy-Department": "department",
-        "X-Passproxy-Phone": "phone",
-    }
-)
+#: All names of ours, in normal form.
+PREFIX = "x-passproxy-"
 
 
 def normal_form(raw: bytes) -> bytes:
@@ -110,6 +101,15 @@ def normal_form(raw: bytes) -> bytes:
 def is_asserted(normal: bytes) -> bool:
     """Whether only a proxy may send a field of this normal form to an application."""
     return normal in _ASSERTED or normal.startswith(_ASSERTED_PREFIXES) or normal + b"-" in _ASSERTED_PREFIXES
+
+
+def is_reserved(normal: bytes) -> bool:
+    """Whether a field of this normal form says how a request is to be read, and so cannot say who sends it."""
+    return (
+        normal in _EXACT_ONLY | _PLACES | _METHOD_OVERRIDES | _SPECIAL
+        or normal.startswith(_SPECIAL_PREFIXES)
+        or normal.decode().startswith(PREFIX)
+    )
 
 
 def _request_treatment(raw: bytes) -> Treatment:
@@ -135,6 +135,12 @@ def request_names(asserted: Iterable[str] = ()) -> NameTable:
     return NameTable(treatment if ours else _request_treatment)
 
 
+def read_anew(head: RequestHead, names: NameTable) -> RequestHead:
+    """A head that was read by another table, without the lines that this one drops."""
+    kept = [line for line in head.lines if (names.examine(line.partition(b":")[0]) or DROP).keeps]
+    return head._replace(lines=kept)
+
+
 def answer_names(strip_version_headers: bool) -> NameTable:
     """How the fields of an application's answer are treated."""
 
@@ -144,7 +150,7 @@ def answer_names(strip_version_headers: bool) -> NameTable:
             return Treatment(True, lower)
         if lower in (b"connection", b"transfer-encoding", b"upgrade", b"sec-websocket-accept"):
             return Treatment(False, lower)
-        if lower in _HOP_BY_HOP or normal_form(raw).startswith(b"x-passproxy-"):
+        if lower in _HOP_BY_HOP or normal_form(raw).startswith(PREFIX.encode()):
             return DROP
         return DROP if strip_version_headers and lower in _VERSION_FIELDS else KEEP
 
@@ -175,21 +181,6 @@ def without_overrides(lines: list[bytes]) -> list[bytes]:
     return [line for line in lines if normal_form(line.partition(b":")[0]) not in _METHOD_OVERRIDES]
 
 
-def identity_lines(identity: Identity, expires_at: int, separator: str, roles: Iterable[str] = ()) -> bytes:
-    """The identity header lines of a session, each ending with CRLF."""
-    fields = [
-        (name, identity.attributes[attribute])
-        for name, attribute in PROFILE.items()
-        if attribute in identity.attributes
-    ]
-    fields.append(("X-Passproxy-Subject", identity.subject))
-    for name, values in (("X-Passproxy-Groups", identity.groups), ("X-Passproxy-Roles", tuple(roles))):
-        if values:
-            fields.append((name, separator.join(values)))
-    fields.append(("X-Passproxy-Session-Expires", str(expires_at)))
-    return b"".join(f"{name}: {value}\r\n".encode() for name, value in fields)
-
-
 def hops_left(values: list[bytes]) -> int | None:
     """How many more recipients a Max-Forwards field allows (RFC 9110, 7.6.2); None when it is not one number."""
     return int(values[0]) if len(values) == 1 and _HOPS.match(values[0]) else None
@@ -211,6 +202,7 @@ def outgoing(
     identity: bytes,
     forwarded: bytes,
     request_id: bytes,
+    is_public: bool,
     connection: bytes = b"",
 ) -> bytes:
     """
@@ -219,10 +211,10 @@ def outgoing(
     First the lines that may pass, as they arrived; then, where no client can
     reach them, what PassProxy asserts: `identity` and `forwarded` are lines
     that end with CRLF, `connection` those of an upgrade, `cookies` the values
-    that are left without ours, `request_id` a value. No `identity` means a public path.
+    that are left without ours, `request_id` a value. `is_public` where nobody was asked for.
     """
     lines = head.lines
-    if not identity and METHOD_OVERRIDE in head.noted:
+    if is_public and METHOD_OVERRIDE in head.noted:
         lines = without_overrides(lines)
     options = head.noted.get(b"connection")
     if options is not None:

@@ -197,6 +197,11 @@ def identity_from(authentication: Authentication, rules: AttributeRules) -> Iden
     return Identity(authentication.issuer, subject, {"user": user, **found}, groups, authentication.authenticated_at)
 
 
+def has_unsafe(text: str) -> bool:
+    """Whether there is a character that no header can carry faithfully."""
+    return _UNSAFE.search(text) is not None
+
+
 def unsafe_groups(authentication: Authentication, rules: AttributeRules) -> int:
     """How many groups `identity_from` dropped because they could break out of a list or a header."""
     return sum(not _is_safe_group(value, rules) for value in _named_groups(authentication.attributes, rules))
@@ -212,7 +217,7 @@ def _first(ours: str, attributes: Mapping[str, tuple[str, ...]], names: tuple[st
 
 def _safe(name: str, value: str) -> str:
     stripped = value.strip(" ")
-    if _UNSAFE.search(stripped) or len(stripped) > VALUE_LIMIT_CHARACTERS:
+    if has_unsafe(stripped) or len(stripped) > VALUE_LIMIT_CHARACTERS:
         raise IdentityUnsafe(f"attribute {name} has a forbidden character or is longer than {VALUE_LIMIT_CHARACTERS}")
     return stripped
 
@@ -235,7 +240,7 @@ def _named_groups(attributes: Mapping[str, tuple[str, ...]], rules: AttributeRul
 
 
 def _is_safe_group(value: str, rules: AttributeRules) -> bool:
-    if value != value.strip() or not value or len(value) > VALUE_LIMIT_CHARACTERS or _UNSAFE.search(value):
+    if value != value.strip() or not value or len(value) > VALUE_LIMIT_CHARACTERS or has_unsafe(value):
         return False
     # Emitted raw it would be read as two groups, one of them perhaps "admins".
     return rules.list_separator not in value

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from passproxy.core.cookies import SESSION_PARTS_LIMIT, VALUE_LIMIT_BYTES
-from passproxy.core.errors import IdentityTooLarge, TokenInvalid
+from passproxy.core.errors import IdentityTooLarge, IdentityUnsafe, TokenInvalid
 from passproxy.core.identity import ALIASES, Authentication, Identity
 from passproxy.core.policy import DOMAIN_BIT
 from passproxy.core.tokens import KeyRing, Purpose
@@ -203,6 +203,7 @@ class Sessions:
 
         Raises:
             IdentityTooLarge: it would not fit the cookies, or a header; the detail names the largest part.
+            IdentityUnsafe: the application cannot be told.
         """
         identity = session.identity
         said = len(self._render(session))
@@ -258,7 +259,10 @@ class Sessions:
         session = self._read(token, now)
         if session.issued_at < self._rules.not_before:
             raise TokenInvalid("from before session.not_before")
-        known = self.known(session).holding(b"")
+        try:
+            known = self.known(session).holding(b"")
+        except IdentityUnsafe as error:
+            raise TokenInvalid(f"cannot be told to the application: {error.detail}") from None
         if len(known.lines) > self._rules.lines_limit_bytes:
             raise TokenInvalid("from before headers.size_limit")
         return known

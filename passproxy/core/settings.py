@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from passproxy.core.formats import (
+    AssertionName,
     AttributeValues,
     Audience,
     AuditTarget,
@@ -30,6 +31,7 @@ from passproxy.core.formats import (
     Network,
     Off,
     OriginUrl,
+    Password,
     PathPattern,
     Pattern,
     ProviderUrl,
@@ -41,11 +43,15 @@ from passproxy.core.formats import (
     Secret,
     Skew,
     SupportUrl,
+    Template,
     Text,
     TextList,
     UpstreamUrl,
+    UserName,
     is_everything,
 )
+from passproxy.core.headers import normal_form
+from passproxy.core.profiles import PROFILES
 
 #: Below a minute a session ends while its page still loads; above a month nobody
 #: remembers having logged in (and a stolen cookie lives as long).
@@ -55,11 +61,27 @@ SESSION_LIFETIME_BOUNDS_SECONDS = (60, 31 * 86400)
 #: finding the first of so many that matches takes a few microseconds.
 RULES_LIMIT = 500
 
+#: Configured headers beside the profile's. There are fifteen things that can be told of somebody.
+FURTHER_HEADERS_LIMIT = 50
+
 
 class Section(BaseModel):
     """Frozen, and closed to keys that are not listed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class BasicAuthSettings(Section):
+    """What the application wants to see of whoever asks."""
+
+    username: UserName
+    password: Password | None = None
+
+    @model_validator(mode="after")
+    def _has_a_password(self) -> BasicAuthSettings:
+        if self.password is None:
+            raise ValueError("needs password_file, or password")
+        return self
 
 
 class UpstreamSettings(Section):
@@ -72,6 +94,7 @@ class UpstreamSettings(Section):
     preserve_host: bool = True
     send_via: bool = True
     strip_version_headers: bool = True
+    basic_auth: BasicAuthSettings | None = None
     max_connections: Annotated[int, Field(ge=1, le=8192)] = 2048
     connect_timeout: Annotated[Seconds, Field(ge=1, le=300)] = 5
     response_timeout: Annotated[Seconds, Field(ge=1, le=86400)] = 60
@@ -200,15 +223,39 @@ class IdentitySettings(Section):
 
 
 class HeaderSettings(Section):
-    profile: Literal["passproxy"] = "passproxy"
-    list_separator: Literal[",", ";", "|"] = ","
+    """How the application is told who is there."""
+
+    profile: Literal[
+        "passproxy",
+        "passbeyond",
+        "x-auth",
+        "x-forwarded",
+        "x-auth-request",
+        "remote-user",
+        "authentik",
+        "vouch",
+        "mellon",
+        "none",
+    ] = "passproxy"
+    set: Annotated[dict[HeaderName, Template], Field(max_length=FURTHER_HEADERS_LIMIT)] = Field(default_factory=dict)
+    list_separator: Literal["profile", ",", ";", "|"] = "profile"
+    encoding: Literal["utf-8", "percent", "rfc8187"] = "utf-8"
     size_limit: Annotated[Bytes, Field(ge=1024, le=64 * 1024)] = 8 * 1024
+
+    @model_validator(mode="after")
+    def _no_header_is_said_twice(self) -> HeaderSettings:
+        said = {normal_form(name.encode()): f"the profile {self.profile}" for name in PROFILES[self.profile].fields}
+        for name in self.set:
+            other = said.setdefault(normal_form(name.encode()), name)
+            if other != name:
+                raise ValueError(f"{name} is said by {other} as well; applications read both as one")
+        return self
 
 
 class AssertionSettings(Section):
     """What the application can verify who is there with. Off unless the section is there."""
 
-    header: HeaderName = "X-Passproxy-Assertion"
+    header: AssertionName = "X-Passproxy-Assertion"
     lifetime: Annotated[Seconds, Field(ge=10, le=3600)] = 60
     audience: Audience | None = None
     algorithm: Literal["ES256"] = "ES256"
@@ -357,3 +404,12 @@ class Settings(Section):
     admin: AdminSettings = AdminSettings()
     log: LogSettings = LogSettings()
     state_dir: Text | None = None
+
+    @model_validator(mode="after")
+    def _no_header_is_signed_and_said(self) -> Settings:
+        said = (*PROFILES[self.headers.profile].fields, *self.headers.set)
+        if self.assertion is not None:
+            name = normal_form(self.assertion.header.encode())
+            if name in {normal_form(each.encode()) for each in said}:
+                raise ValueError("assertion.header is one of the identity headers; applications would read both as one")
+        return self

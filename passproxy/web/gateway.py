@@ -31,7 +31,7 @@ from passproxy.core.errors import (
 )
 from passproxy.core.forwarded import Forwarded
 from passproxy.core.frames import FrameCursor
-from passproxy.core.headers import outgoing
+from passproxy.core.headers import outgoing, read_anew
 from passproxy.core.http1 import NameTable, RequestHead
 from passproxy.core.judging import Report
 from passproxy.core.request_ids import RequestIds, trace_id
@@ -52,9 +52,15 @@ from passproxy.web.watch import NEVER, Watch
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What the gateway works with, made by the composition root. `host` replaces the Host field if given."""
+    """
+    What the gateway works with, made by the composition root. `host` replaces the Host field if given.
+
+    `names` says which fields of a request may pass, `public_lines` are told where nobody was asked for.
+    """
 
     origin: Origin
+    names: NameTable
+    public_lines: bytes
     decider: Decider
     forwarded: Forwarded
     request_ids: RequestIds
@@ -65,7 +71,6 @@ class Parts:
     watch: Watch
     clock: Callable[[], float]
     host: bytes | None
-    names: NameTable
     assertions: Assertions | None
     counts: Counts
 
@@ -144,7 +149,7 @@ class Gateway:
                 return
             if parts is not self._parts:
                 # Another configuration holds by now, and it is the one to judge. The answer is not lost to it.
-                self.handle(head, client)
+                self.handle(read_anew(head, self.names), client)
                 return
             if isinstance(outcome, Ended):
                 self._perform(parts.decider.without(head, client.peer, decision, outcome.reason), head, client, now)
@@ -170,7 +175,7 @@ class Gateway:
         else:
             self.counts.forwarded += 1
             client.session = session
-        identity = b"" if session is None else session.lines
+        identity = parts.public_lines if session is None else session.lines
         if session is not None and parts.assertions is not None:
             identity += parts.assertions.line(session, parts.clock())
         wire = outgoing(
@@ -180,6 +185,7 @@ class Gateway:
             identity=identity,
             forwarded=parts.forwarded.lines(client.peer, head.noted.get(b"x-forwarded-for")),
             request_id=client.request_id,
+            is_public=session is None,
             connection=b"" if upgrade is None else upgrade.lines,
         )
         exchange = Exchange(client, head, wire, upgrade, 0 if session is None else session.expires_at)

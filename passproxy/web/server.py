@@ -19,7 +19,7 @@ from passproxy.core.frames import GOING_AWAY
 from passproxy.web import log
 from passproxy.web.connection import ClientConnection, Handler
 from passproxy.web.gateway import Gateway
-from passproxy.web.tunnel import FAREWELL_SECONDS, Tunnel
+from passproxy.web.tunnel import LAST_WORDS_SECONDS, Tunnel
 from passproxy.web.watch import Watch
 
 #: Client connections at a time, tunnels included. One takes about 8 KiB idle, and two descriptors

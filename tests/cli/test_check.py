@@ -94,6 +94,31 @@ def test_a_secret_that_others_can_read_is_warned_about(written, capsys: pytest.C
     assert "client_secret and can be read by others" in capsys.readouterr().err
 
 
+def test_the_password_for_the_application_is_not_shown(
+    written, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    credentials = '  basic_auth: {username: "{user}", password: s3same-open}\n'
+    text = GOOD.replace("oidc:", credentials + 'headers: {profile: vouch, set: {X-A: "{name}"}}\noidc:')
+    file = written(text)
+    Path(file).chmod(0o644)
+    for form in ("text", "json"):
+        assert main(["check", file, "--format", form]) == 0
+        said = capsys.readouterr()
+        assert "profile vouch and X-A; Basic credentials" in said.out
+        assert "s3same" not in said.out + said.err
+    assert main(["check", file]) == 0
+    assert "upstream.basic_auth.password" in capsys.readouterr().err
+    Path(file).write_text(text.replace("password: s3same-open", "password_file: /dev/null"))
+    assert main(["check", file]) == 78
+    assert "upstream.basic_auth.password_file: the file is empty" in capsys.readouterr().err
+    monkeypatch.setenv("PASSPROXY_UPSTREAM_BASIC_AUTH_PASSWORD", "s3same-open")
+    Path(file).write_text(text.replace(", password: s3same-open", ""))
+    assert main(["check", file]) == 0
+    said = capsys.readouterr()
+    assert "basic_auth.password" not in said.err
+    assert "s3same" not in said.out + said.err
+
+
 @pytest.mark.parametrize(
     ("more", "warning"),
     [

@@ -11,9 +11,9 @@ from passproxy.cli.sizes import advice, sizes
 from passproxy.core import rescue
 from passproxy.core.config import settings_from
 from passproxy.core.cookies import LOGIN_COOKIES_LIMIT_BYTES, VALUE_LIMIT_BYTES, CookieNames, cookie_names
-from passproxy.core.headers import identity_lines
 from passproxy.core.http1 import HEAD_LIMIT_BYTES
 from passproxy.core.identity import ALIASES, VALUE_LIMIT_CHARACTERS, Identity
+from passproxy.core.identity_headers import IdentityHeaders
 from passproxy.core.session import TOKEN_BUDGET_BYTES
 from passproxy.core.settings import Settings
 from passproxy.core.urls import Origin
@@ -54,7 +54,7 @@ def test_headers_are_bounded_where_the_configuration_names_the_groups() -> None:
     attributes = {name: "x" * VALUE_LIMIT_CHARACTERS for name in [*ALIASES, "user"] if name not in ("groups", "login")}
     identity = Identity("https://idp", "s" * VALUE_LIMIT_CHARACTERS, attributes, ("staff", "ops"), 0)
     found = sizes(bounded, names())
-    lines = len(identity_lines(identity, int(time.time()), ","))
+    lines = len(IdentityHeaders().lines(identity, int(time.time())))
     assert lines <= found.identity <= lines + 500
     assert found.groups_are_bounded
 

@@ -223,6 +223,10 @@ def test_the_last_line_end_of_a_secrets_file_is_no_part_of_it(path, secret):
         GOOD.replace("client_secret_file: /run/secret", "client_secret: hunter2\n  client_secret: hunter2"),
         GOOD.replace("client_secret_file: /run/secret", "client_secret: hunter2\n  client_secret_file: /run/secret"),
         GOOD.replace("client_secret_file: /run/secret", "client_secret: hunter2\n  nonsense: hunter2"),
+        GOOD.replace("upstream:", "upstream:\n  basic_auth: {username: u, password: [hunter2]}"),
+        GOOD.replace("upstream:", "upstream:\n  basic_auth: {username: hunter2:x, password: hunter2}"),
+        GOOD.replace("upstream:", 'upstream:\n  basic_auth: {username: "{hunter2}", password: "hunter2\\r"}'),
+        GOOD + 'headers: {set: {X-A: "{hunter2}"}}\n',
         GOOD.replace("https://sso", "https://user:hunter2@sso"),
         GOOD.replace("https://sso", "https://user:hunter2#@sso"),
         GOOD.replace("https://sso", "https://user:hunter2/@sso"),
@@ -354,6 +358,50 @@ def test_a_secret_of_the_environment_loses_its_last_line_end():
     assert settings.oidc is not None
     assert settings.oidc.client_secret is not None
     assert settings.oidc.client_secret.get_secret_value() == "hunter2"
+
+
+def test_a_template_of_the_environment_is_no_json():
+    settings = load(
+        GOOD,
+        {
+            "PASSPROXY_UPSTREAM_BASIC_AUTH_USERNAME": "{user}",
+            "PASSPROXY_UPSTREAM_BASIC_AUTH_PASSWORD_FILE": "/run/secret",
+            "PASSPROXY_HEADERS_SET": '{"X-WEBAUTH-USER": "{email}", "X-Braces": "{{"}',
+        },
+    )
+    assert settings.upstream.basic_auth is not None
+    assert settings.upstream.basic_auth.username == "{user}"
+    assert settings.upstream.basic_auth.password is not None
+    assert settings.upstream.basic_auth.password.get_secret_value() == "hunter2"
+    assert settings.headers.set == {"X-WEBAUTH-USER": "{email}", "X-Braces": "{{"}
+    assert load(GOOD, {"PASSPROXY_HEADERS_SET": " {} "}).headers.set == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "headers: {set: {X-A: {email}}}\n",
+            "headers.set.X-A: a template that begins with a brace is written in quotes",
+        ),
+        ('headers: {set: {X-A: "{emial}"}}\n', "headers.set.X-A: an unknown placeholder; did you mean {email}?"),
+        ('headers: {set: {Host: "{email}"}}\n', "headers.set.Host: this header has a meaning of its own"),
+        ('headers: {set: {X-Passproxy-Me: "a"}}\n', "headers.set.X-Passproxy-Me: names that begin with X-Passproxy-"),
+        ('headers: {set: {X-A: "1", x_a: "2"}}\n', "headers: x_a is said by X-A as well"),
+        (
+            'headers: {profile: vouch, set: {x-vouch-user: "1"}}\n',
+            "headers: x-vouch-user is said by the profile vouch as well",
+        ),
+        (
+            "headers: {profile: x-auth}\nassertion: {header: X-Auth-Name}\n",
+            "assertion.header is one of the identity headers",
+        ),
+        ('headers: {set: {X-A: "1"}}\nassertion: {header: X-a}\n', "assertion.header is one of the identity headers"),
+        ("assertion: {header: X-Forwarded-For}\n", "assertion.header: this header has a meaning of its own"),
+    ],
+)
+def test_hdr_25_a_header_that_cannot_be_is_told_by_its_key(text, problem):
+    assert any(problem in line for line in problems(GOOD + text)), problems(GOOD + text)
 
 
 def test_every_variable_stands_for_one_key():

@@ -10,20 +10,22 @@ from hypothesis import strategies as st
 
 from passproxy.core.errors import RequestMalformed
 from passproxy.core.headers import (
-    PROFILE,
     answer_names,
-    identity_lines,
     is_asserted,
+    is_reserved,
     normal_form,
     outgoing,
+    read_anew,
     request_names,
     without_nominated,
 )
 from passproxy.core.http1 import RequestHead, answer_head, request_head
 from passproxy.core.identity import Identity
+from passproxy.core.identity_headers import IdentityHeaders
+from passproxy.core.profiles import PROFILES
 from tests.core.given import ALICE, NOW, examples, lines_of, request
 
-IDENTITY = identity_lines(ALICE, NOW + 60, ",")
+IDENTITY = IdentityHeaders().lines(ALICE, NOW + 60)
 FORWARDED = (
     b"X-Forwarded-For: 192.0.2.1\r\nX-Real-IP: 192.0.2.1\r\nX-Forwarded-Proto: https\r\n"
     b"X-Forwarded-Host: app.example.com\r\nX-Forwarded-Port: 443\r\n"
@@ -40,6 +42,7 @@ def leaving(head: RequestHead, identity: bytes = IDENTITY, cookies: tuple[bytes,
         identity=identity,
         forwarded=FORWARDED,
         request_id=b"r-1",
+        is_public=not identity,
         **more,
     )
 
@@ -234,33 +237,49 @@ def test_without_a_nomination_the_lines_are_the_same_object():
 # --- what is asserted ---
 
 
-def test_the_identity_has_a_line_for_each_attribute_that_is_there():
-    full = Identity("i", "s-1", {name: f"{name}!" for name in PROFILE.values()}, ("a", "b c"), NOW)
-    lines = identity_lines(full, 17, "|").decode().split("\r\n")
-    assert lines.pop() == ""
-    assert lines[: len(PROFILE)] == [f"{name}: {attribute}!" for name, attribute in PROFILE.items()]
-    assert lines[len(PROFILE) :] == [
-        "X-Passproxy-Subject: s-1",
-        "X-Passproxy-Groups: a|b c",
-        "X-Passproxy-Session-Expires: 17",
-    ]
-
-
 def test_hdr_04_an_attribute_that_is_absent_has_no_line():
-    lines = identity_lines(Identity("i", "s", {"user": "u"}, (), NOW), 17, ",")
+    lines = IdentityHeaders().lines(Identity("i", "s", {"user": "u"}, (), NOW), 17)
     assert lines == b"X-Passproxy-User: u\r\nX-Passproxy-Subject: s\r\nX-Passproxy-Session-Expires: 17\r\n"
     wire = leaving(request(b"X-Passproxy-Groups: admins", b"X-Passproxy-Email: evil@example.com"), identity=lines)
     assert as_cgi(wire).keys() & {b"X_PASSPROXY_GROUPS", b"X_PASSPROXY_EMAIL"} == set()
 
 
-def test_names_are_written_in_utf_8():
-    lines = identity_lines(Identity("i", "s", {"user": "Jörg 🙂"}, (), NOW), 17, ",")
-    assert "X-Passproxy-User: Jörg 🙂\r\n".encode() in lines
+@pytest.mark.parametrize(
+    "name", [name for profile in PROFILES.values() for name in profile.fields], ids=lambda name: f"HDR-10 {name}"
+)
+def test_every_name_of_every_profile_is_one_that_clients_cannot_send(name):
+    spellings = {
+        name,
+        name.upper(),
+        name.replace("-", "_"),
+        name.replace("-", "."),
+        f"_{name}_",
+        name.replace("_", "-"),
+    }
+    for spelling in spellings:
+        assert is_asserted(normal_form(spelling.encode()))
+        assert request(spelling.encode() + b": admin").lines == []
 
 
-def test_every_name_of_the_profile_is_one_that_clients_cannot_send():
-    for name in (*PROFILE, "X-Passproxy-Subject", "X-Passproxy-Groups", "X-Passproxy-Session-Expires"):
-        assert is_asserted(normal_form(name.encode()))
+def test_a_configured_name_is_dropped_in_every_spelling_and_no_other():
+    names = request_names(("X-Staff", "Authorization"))
+    lines = (b"X-Staff: admin", b"x_staff: admin", b"X.STAFF_: admin", b"Authorization: Basic YTpi", b"X-Staffing: yes")
+    head = request_head(b"".join(line + b"\r\n" for line in (b"GET / HTTP/1.1", b"Host: a", *lines)), names)
+    assert head.lines == [b"X-Staffing: yes"]
+
+
+def test_a_head_that_was_read_before_a_name_was_configured_is_read_anew():
+    head = request(b"X-Staff: admin", b"Accept: a", b"x_staff: admin", b"Cookie: c=1", b"Content-Length: 3")
+    anew = read_anew(head, request_names(("x_staff",)))
+    assert anew.lines == [b"Accept: a", b"Content-Length: 3"]
+    assert anew._replace(lines=head.lines) == head
+    assert read_anew(head, request_names()) == head
+
+
+@pytest.mark.parametrize("name", [b"host", b"cookie", b"content-type", b"x-forwarded-for", b"te", b"x-passproxy-user"])
+def test_what_has_a_meaning_in_every_request_is_reserved(name):
+    assert is_reserved(name)
+    assert not is_reserved(b"x-webauth-user")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passproxy.core.errors import IdentityIncomplete, IdentityUnsafe, LoginError
-from passproxy.core.headers import identity_lines
 from passproxy.core.identity import (
     ALIASES,
     USER_ORDER,
@@ -19,6 +18,7 @@ from passproxy.core.identity import (
     extended_aliases,
     identity_from,
 )
+from passproxy.core.identity_headers import IdentityHeaders
 from tests.core.given import NOW, examples
 
 RULES = AttributeRules()
@@ -186,7 +186,7 @@ def test_whatever_a_provider_says_the_header_lines_are_whole(subject, attributes
         found = identity_from(answer, RULES)
     except LoginError:
         return
-    lines = identity_lines(found, NOW, ",").decode("utf-8").split("\r\n")
+    lines = IdentityHeaders().lines(found, NOW).decode("utf-8").split("\r\n")
     assert len(lines) == len(found.attributes) - ("login" in found.attributes) + 2 + bool(found.groups) + 1
     by_name = dict(line.split(": ", 1) for line in lines[:-1])
     assert by_name["X-Passproxy-Subject"] == found.subject

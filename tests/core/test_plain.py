@@ -17,7 +17,11 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "etc" / "passproxy" / "example.y
 
 FULL = """\
 domain: app.example.com
-upstream: {url: "http://127.0.0.1:3000", idle_timeout: 3m}
+upstream:
+  url: "http://127.0.0.1:3000"
+  idle_timeout: 3m
+  basic_auth: {username: "{user}", password: correct-horse-battery}
+headers: {set: {X-WEBAUTH-USER: "{email}", X-Secret: "x"}}
 oidc:
   issuer: https://sso.example.com
   client_id: app

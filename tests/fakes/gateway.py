@@ -27,8 +27,8 @@ from typing import Any, TypeVar
 from passproxy.app import service
 from passproxy.core.config import settings_from
 from passproxy.core.cookies import CookieNames, cookie_names
-from passproxy.core.headers import identity_lines
 from passproxy.core.identity import Authentication, Identity
+from passproxy.core.identity_headers import IdentityHeaders
 from passproxy.core.session import SessionRules, Sessions
 from passproxy.core.settings import Settings
 from passproxy.core.tokens import KeyRing
@@ -134,7 +134,7 @@ def described(
     sessions = Sessions(
         ring,
         settings.session.lifetime,
-        lambda session: identity_lines(session.identity, session.expires_at, ","),
+        lambda session: IdentityHeaders().lines(session.identity, session.expires_at),
         SessionRules(lines_limit_bytes=1 << 20),  # what is too much is for the real one to say
     )
     names = cookie_names(settings.session.cookie_name, origin)

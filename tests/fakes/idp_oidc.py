@@ -142,6 +142,8 @@ class FakeOp:
         self.instead: dict[str, Handler] = {}
         #: How often each endpoint was asked, and what arrived at the token endpoint.
         self.asked: Counter[str] = Counter()
+        #: Awaited before the token endpoint answers.
+        self.before_token: Callable[[], Awaitable[Any]] | None = None
         self.token_requests: list[tuple[dict[str, str], dict[str, str]]] = []
         #: The pages of groups that are kept elsewhere, and what arrived there.
         self.group_pages: list[Any] = [["g-1", "g-2"]]
@@ -264,6 +266,8 @@ class FakeOp:
         return web.json_response(overlaid(response, self.push_response), status=201)
 
     async def _token(self, request: web.Request) -> web.StreamResponse:
+        if self.before_token is not None:
+            await self.before_token()
         form = dict(parse_qsl(await request.text(), strict_parsing=True))
         self.token_requests.append((form, dict(request.headers)))
         if not self._is_client(request, form):

@@ -188,14 +188,24 @@ _LIMITS = [
 ]
 
 
+#: What the application gets where the address stands for the user.
+_BY_ADDRESS = {
+    "X-Forwarded-User": "{email}",
+    "X-Forwarded-Preferred-Username": "{user}",
+    "X-Forwarded-Groups": "{groups}",
+}
+
+
 def _headers(draft: Draft, options: Options) -> None:
-    if _is_true(options.pop("pass_user_headers", "true")):
-        draft.set_if_known(
-            "headers.profile",
-            "x-forwarded",
-            "pass_user_headers",
-            "the application is told who is there in X-Passproxy-User, -Email and -Groups, not X-Forwarded-User and so on",
-        )
+    by_address, basic = _is_true(options.pop("prefer_email_to_user", "false")), options.pop("pass_basic_auth", "true")
+    # Either of them is enough there, and both are on unless they are switched off.
+    is_told = _is_true(options.pop("pass_user_headers", "true")) or _is_true(basic)
+    draft.set("headers.profile", "x-forwarded" if is_told and not by_address else "none", "pass_user_headers")
+    if is_told and by_address:
+        draft.set("headers.set", _BY_ADDRESS, "prefer_email_to_user")
+    if (password := options.pop("basic_auth_password", "")) and _is_true(basic):
+        draft.set("upstream.basic_auth.username", "{email}" if by_address else "{subject}", "pass_basic_auth")
+        draft.secret("upstream.basic_auth.password", str(password), "basic_auth_password")
     if _is_true(options.pop("pass_access_token", "false")):
         draft.set_if_known(
             "headers.pass_access_token", True, "pass_access_token", "the application gets no token of the provider"
@@ -207,10 +217,6 @@ def _headers(draft: Draft, options: Options) -> None:
     for option in ("pass_authorization_header", "set_authorization_header"):
         if _is_true(options.pop(option, "false")):
             draft.note("no equal", option, "the application gets no token of the provider")
-    if options.pop("basic_auth_password", None):
-        draft.note(
-            "decide", "basic_auth_password", "is a secret and not copied: the application gets no Basic password"
-        )
 
 
 def _seconds(text: str) -> int:

@@ -46,8 +46,6 @@ _NO_EQUAL = {
     "login_url": "addresses are taken from the provider's description",
     "oidc_audience_claims": "the audience is in aud, as OpenID Connect has it",
     "oidc_jwks_url": "addresses are taken from the provider's description",
-    "pass_basic_auth": "the application gets no Authorization of PassProxy's",
-    "prefer_email_to_user": "the application is told both",
     "profile_url": "addresses are taken from the provider's description",
     "prompt": "not sent; oidc.max_age: 0s asks everybody to sign in anew",
     "provider_ca_files": "the system's certificate authorities are trusted: add it there",

@@ -44,11 +44,12 @@ def translated(texts: list[str], domain: str | None, folder: str) -> Draft:
         draft.note("decide", "proxy.targetURL", "none was given: write where the application listens")
     if not {"saml.metadata_url", "saml.metadata_file"} & draft.values.keys():
         _metadata(draft, "")
-    draft.set_if_known(
-        "headers.profile",
-        "passbeyond",
+    draft.set("headers.profile", "passbeyond", "")
+    draft.note(
+        "changed",
         "X-Passbeyond-...",
-        "the application is told who is there in X-Passproxy-Email, -Groups and so on instead",
+        "Email and Groups are as they were; the names of the others are not public, nor is what stood between groups: "
+        "compare them with what the application reads",
     )
     draft.note(
         "changed",
@@ -147,7 +148,11 @@ def _tokens(draft: Draft, tokens: Any) -> None:
 
 def _basic_auth(draft: Draft, value: str) -> None:
     if _is_true(value):
-        draft.note("decide", "proxy.useBasicAuth", "user name and password for the application are not translated")
+        draft.note(
+            "decide",
+            "proxy.useBasicAuth",
+            "user name and password for the application are not translated: upstream.basic_auth sends them",
+        )
 
 
 def _as(key: str, option: str, read: Callable[[str], Any] = str) -> Callable[[Draft, Any], None]:

@@ -41,8 +41,8 @@ def test_a_usual_configuration_is_translated_whole() -> None:
     made = draft()
     assert made.problems(str) == []
     data = yaml.safe_load(made.text())
-    data.pop("headers", None)
     assert data == {
+        "headers": {"profile": "x-forwarded"},
         "domain": "grafana.example.com",
         "listen": "0.0.0.0:4180",
         "upstream": {"url": "http://127.0.0.1:3000"},
@@ -57,6 +57,49 @@ def test_a_usual_configuration_is_translated_whole() -> None:
     }
     assert "hunter2" not in made.text() + repr(made)
     assert "c2VjcmV0" not in made.text() + repr(made)
+
+
+@pytest.mark.parametrize(
+    ("options", "headers"),
+    [
+        ({"pass_user_headers": "true"}, {"profile": "x-forwarded"}),
+        ({"pass_user_headers": "false"}, {"profile": "x-forwarded"}),  # pass_basic_auth is on by itself
+        ({"pass_user_headers": "false", "pass_basic_auth": "false"}, {"profile": "none"}),
+        (
+            {"prefer_email_to_user": "true"},
+            {
+                "profile": "none",
+                "set": {
+                    "X-Forwarded-User": "{email}",
+                    "X-Forwarded-Preferred-Username": "{user}",
+                    "X-Forwarded-Groups": "{groups}",
+                },
+            },
+        ),
+    ],
+)
+def test_the_application_is_told_under_the_same_names(options: dict[str, str], headers: dict[str, Any]) -> None:
+    made = draft(**options)
+    assert made.problems(str) == []
+    assert yaml.safe_load(made.text())["headers"] == headers
+
+
+@pytest.mark.parametrize(("by_address", "username"), [("false", "{subject}"), ("true", "{email}")])
+def test_a_password_for_the_application_is_kept_apart(by_address: str, username: str) -> None:
+    made = draft(basic_auth_password='"s3same"', prefer_email_to_user=by_address)
+    assert made.problems(str) == []
+    file = "/etc/passproxy/grafana.password"
+    data = yaml.safe_load(made.text())
+    assert data["upstream"]["basic_auth"] == {"username": username, "password_file": file}
+    assert made.secrets[file] == "s3same"
+    assert "s3same" not in made.text() + repr(made)
+    assert kinds(made, "basic_auth_password") == ["secret"]
+
+
+def test_a_password_that_was_not_sent_is_not_sent_now() -> None:
+    made = draft(basic_auth_password='"s3same"', pass_basic_auth="false")
+    assert "basic_auth" not in made.text()
+    assert made.secrets.keys() == {"/etc/passproxy/grafana.client_secret"}
 
 
 @pytest.mark.parametrize(
