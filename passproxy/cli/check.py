@@ -74,6 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     sys.stdout.write("\n".join(_lines(report)) + "\n")
     sys.stdout.flush()
+    sys.stderr.write("\n" if report.dangers else "")
     for danger in report.dangers:
         sys.stderr.write(_wrapped(f"{'DANGER' if danger.is_grave else 'warning'}: ", f"{danger.key}: ", danger.text))
     return 0
