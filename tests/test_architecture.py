@@ -119,6 +119,8 @@ TESTED_ELSEWHERE = {
     "idp.oidc.errors": ("tests/idp/oidc/test_provider.py", "sentences: each is met where it is raised"),
     "idp.saml.": ("tests/idp/test_saml.py", "a response is judged by all of them together; tests/attacks has the rest"),
     "trusted.errors": ("tests/trusted/test_refusal.py", "codes and sentences: each is met where it is raised"),
+    "web.parts": ("tests/app", "values that the composition root makes and the gateway works with"),
+    "web.refusals": ("tests/web/test_gateway.py", "each refusal there is seen as page, as problem and in the log"),
     "web.observed": ("tests/web/test_admin.py", "what it says is what the admin listener answers"),
     "web.asked": ("tests/web/test_endpoints.py", "the request as the endpoints take it, seen in what they answer"),
     "web.login": ("tests/flows", "what it sets and where it sends browsers is what a whole login shows"),

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from passproxy.web import gateway
+from passproxy.web import refusals
 from tests.fakes.admin import ADMIN, Admin
 from tests.fakes.gateway import demo_idp, protecting, saml_at
 from tests.fakes.upstream import Upstream
@@ -57,7 +57,7 @@ def events() -> Iterator[tuple[str, str]]:
             for node in ast.walk(ast.parse(path.read_text("utf-8"))):
                 if isinstance(node, ast.Call):
                     yield from _logged(node)
-    yield from ((name, level) for _, level, name in gateway._EVENTS)
+    yield from ((name, level) for _, level, name in refusals.EVENTS)
 
 
 def _logged(call: ast.Call) -> Iterator[tuple[str, str]]:

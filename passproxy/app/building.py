@@ -45,7 +45,7 @@ from passproxy.keyfile import obtained_keys
 from passproxy.web.access import AccessLog
 from passproxy.web.endpoints import Endpoints
 from passproxy.web.exchange import Limits
-from passproxy.web.gateway import Parts
+from passproxy.web.parts import Parts
 from passproxy.web.pool import UpstreamPool
 from passproxy.web.responses import Look, Pages
 from passproxy.web.watch import Watch

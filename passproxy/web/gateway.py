@@ -11,68 +11,32 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
-from typing import Any, Literal, assert_never
+from typing import Any, assert_never
 
-from passproxy.core.assertion import Assertions
-from passproxy.core.counts import Counts
-from passproxy.core.decision import Decider, Decision, Forward, Refuse, Renew, Rescue, Serve, StartLogin
+from passproxy.core.decision import Decision, Forward, Refuse, Renew, Rescue, Serve, StartLogin
 from passproxy.core.errors import (
-    EndpointUnknown,
-    LoginError,
-    LoginRequired,
     Overloaded,
     PassProxyError,
     RequestMalformed,
-    RequestRefused,
-    RuleRefused,
     UpstreamError,
     UpstreamUnreachable,
 )
-from passproxy.core.forwarded import Forwarded
 from passproxy.core.frames import FrameCursor
 from passproxy.core.headers import outgoing, read_anew
-from passproxy.core.http1 import NameTable, RequestHead
+from passproxy.core.http1 import RequestHead
 from passproxy.core.judging import Report
-from passproxy.core.request_ids import RequestIds, trace_id
 from passproxy.core.rescue import FORM_LIMIT_BYTES
-from passproxy.core.urls import Origin
-from passproxy.idp.renewal import Ended, Renewals, Renewed
-from passproxy.web import audit, log
+from passproxy.idp.renewal import Ended, Renewed
+from passproxy.web import log
 from passproxy.web.asked import Asked
 from passproxy.web.connection import ClientConnection
-from passproxy.web.endpoints import BODY_LIMIT_BYTES, Endpoints
+from passproxy.web.endpoints import BODY_LIMIT_BYTES
 from passproxy.web.exchange import Exchange
-from passproxy.web.login import LOGIN, POPUP
-from passproxy.web.pool import UpstreamPool
-from passproxy.web.responses import Field, Pages
+from passproxy.web.parts import Parts
+from passproxy.web.refusals import Refusals
+from passproxy.web.responses import Field
 from passproxy.web.tunnel import Tunnel
-from passproxy.web.watch import NEVER, Watch
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """
-    What the gateway works with, made by the composition root. `host` replaces the Host field if given.
-
-    `names` says which fields of a request may pass, `public_lines` are told where nobody was asked for.
-    """
-
-    origin: Origin
-    names: NameTable
-    public_lines: bytes
-    decider: Decider
-    forwarded: Forwarded
-    request_ids: RequestIds
-    endpoints: Endpoints
-    renewals: Renewals
-    pages: Pages
-    pool: UpstreamPool
-    watch: Watch
-    clock: Callable[[], float]
-    host: bytes | None
-    assertions: Assertions | None
-    counts: Counts
+from passproxy.web.watch import NEVER
 
 
 class Gateway:
@@ -88,8 +52,7 @@ class Gateway:
         self._parts = parts
         self.names = parts.names
         self.counts = parts.counts
-        # What a script opens in a window: one that stays, or one that tells and closes.
-        self._ways_in = {"login_url": parts.origin.url(LOGIN), "popup_url": parts.origin.url(POPUP)}
+        self._refusals = Refusals(parts)
 
     def handle(self, head: RequestHead, client: ClientConnection) -> None:
         """Perform what was decided about a request."""
@@ -101,7 +64,7 @@ class Gateway:
             self._perform(parts.decider.decide(head, now, client.peer), head, client, now)
         except Exception as error:
             # Whatever it was, it is not a permission.
-            self._unexpected(error, head, client)
+            self._refusals.unexpected(error, head, client)
 
     def _perform(
         self, decision: Decision, head: RequestHead, client: ClientConnection, now: float, fields: Iterable[Field] = ()
@@ -126,7 +89,7 @@ class Gateway:
             case Rescue():
                 self._rescue(head, client, decision, now)
             case Refuse():
-                self._respond(decision.error, head, client, decision.rejected, fields=tuple(fields))
+                self._refusals.respond(decision.error, head, client, decision.rejected, fields=tuple(fields))
             case _:
                 assert_never(decision)
 
@@ -160,7 +123,7 @@ class Gateway:
             forward = parts.decider.forward(head, client.peer, session, crumbs, decision.upgrade)
             self._perform(forward, head, client, now, fields)
         except Exception as error:
-            self._unexpected(error, head, client)
+            self._refusals.unexpected(error, head, client)
 
     # Forward.
 
@@ -204,7 +167,7 @@ class Gateway:
         try:
             upstream = await self._parts.pool.connect(self)
         except (UpstreamError, Overloaded) as error:
-            self._respond(error, exchange.head, exchange.client, None, fields=exchange.cookies)
+            self._refusals.respond(error, exchange.head, exchange.client, None, fields=exchange.cookies)
             return
         if exchange.client.is_lost:
             upstream.transport.close()
@@ -216,7 +179,7 @@ class Gateway:
     # What upstream connections report.
 
     def upstream_failed(self, exchange: Exchange, error: UpstreamError) -> None:
-        self._respond(error, exchange.head, exchange.client, None, fields=exchange.cookies)
+        self._refusals.respond(error, exchange.head, exchange.client, None, fields=exchange.cookies)
 
     def upstream_truncated(self, exchange: Exchange, reason: str) -> None:
         self.counts.truncated += 1
@@ -261,7 +224,7 @@ class Gateway:
         client.session = decision.session
 
         def done(body: bytes) -> None:
-            address = self._address(head, client)
+            address = self._refusals.address(head, client)
             asked = Asked(
                 decision.endpoint,
                 head,
@@ -276,7 +239,7 @@ class Gateway:
             self._spawn(self._answer(asked, client, decision.rejected), "serve an endpoint")
 
         def refuse(error: RequestMalformed) -> None:
-            self._respond(error, head, client, decision.rejected)
+            self._refusals.respond(error, head, client, decision.rejected)
 
         client.collect(BODY_LIMIT_BYTES, done, refuse)
 
@@ -287,9 +250,9 @@ class Gateway:
         except PassProxyError as error:
             endpoints = self._parts.endpoints
             retry_url, fields = endpoints.retry_url(asked), endpoints.after_error(error, asked)
-            self._respond(error, asked.head, client, rejected, retry_url=retry_url, fields=fields)
+            self._refusals.respond(error, asked.head, client, rejected, retry_url=retry_url, fields=fields)
         except Exception as error:
-            self._unexpected(error, asked.head, client)
+            self._refusals.unexpected(error, asked.head, client)
         else:
             client.respond(response)
 
@@ -299,9 +262,9 @@ class Gateway:
             response = await self._parts.endpoints.start(decision.return_to, decision.crumbs, decision.rejected, now)
         except PassProxyError as error:
             fields = self._parts.endpoints.after_error(error)
-            self._respond(error, head, client, decision.rejected, retry_url=decision.return_to, fields=fields)
+            self._refusals.respond(error, head, client, decision.rejected, retry_url=decision.return_to, fields=fields)
         except Exception as error:
-            self._unexpected(error, head, client)
+            self._refusals.unexpected(error, head, client)
         else:
             self._rejected(head, client, decision.rejected)
             client.respond(response)
@@ -311,21 +274,21 @@ class Gateway:
             try:
                 response = self._parts.endpoints.keep_form(decision.return_to, body, decision.crumbs, now)
             except PassProxyError as error:
-                self._respond(error, head, client, decision.rejected)
+                self._refusals.respond(error, head, client, decision.rejected)
             except Exception as error:
-                self._unexpected(error, head, client)
+                self._refusals.unexpected(error, head, client)
             else:
-                log.event("info", "form.kept", **self._place(head, client))
+                log.event("info", "form.kept", **self._refusals.place(head, client))
                 client.respond(response)
 
         def refuse(error: RequestMalformed) -> None:
-            self._respond(error, head, client, decision.rejected)
+            self._refusals.respond(error, head, client, decision.rejected)
 
         client.collect(FORM_LIMIT_BYTES, done, refuse)
 
     def _rejected(self, head: RequestHead, client: ClientConnection, reason: str | None) -> None:
         if reason is not None:
-            log.event("info", "session.rejected", **self._place(head, client), reason=reason)
+            log.event("info", "session.rejected", **self._refusals.place(head, client), reason=reason)
 
     def _report(self, report: Report, head: RequestHead, client: ClientConnection) -> None:
         """What a rule that only reports says; loud only where it would change something."""
@@ -335,7 +298,7 @@ class Gateway:
             rule=report.rule,
             verdict=report.verdict,
             instead=report.instead,
-            **self._place(head, client),
+            **self._refusals.place(head, client),
             detail=report.detail,
         )
 
@@ -346,81 +309,8 @@ class Gateway:
         if head is None:
             self.counts.outcomes["malformed"] += 1
             client.request_id = self._parts.request_ids.of(client.peer, None)
-        self._respond(error, head, client, None)
-
-    def _respond(
-        self,
-        error: PassProxyError,
-        head: RequestHead | None,
-        client: ClientConnection,
-        rejected: str | None,
-        *,
-        retry_url: str | None = None,
-        fields: tuple[Field, ...] = (),
-    ) -> None:
-        """The error's public face to the client, its private one to the log, in one line."""
-        self.counts.errors[error.code] += 1
-        level, name = next((level, name) for kind, level, name in _EVENTS if isinstance(error, kind))
-        log.event(
-            level,
-            name,
-            code=error.code,
-            status=error.status,
-            **self._place(head, client),
-            detail=error.detail or None,
-            rule=error.rule if isinstance(error, RuleRefused) else None,
-            session=None if rejected is None else f"rejected: {rejected}",
-        )
-        if audit.is_wanted() and (error.status == 403 or isinstance(error, LoginError)):
-            session = None if head is None else self._parts.decider.session_of(head, self._parts.clock())
-            place = self._place(head, client)
-            audit.event(
-                "audit.refusal",
-                code=error.code,
-                status=error.status,
-                **place,
-                detail=error.detail or None,
-                **audit.who(session),
-            )
-        html = head is None or b"text/html" in (head.value(b"accept") or b"").lower()
-        more = self._ways_in if isinstance(error, LoginRequired) else {}
-        retry_url = "/" if retry_url is None and isinstance(error, (LoginError, EndpointUnknown)) else retry_url
-        response = self._parts.pages.error(error, client.request_id.decode(), html=html, retry_url=retry_url, **more)
-        if rejected is not None and head is not None:
-            fields = (*fields, *self._parts.endpoints.without_session(head))
-        response = response.with_fields(fields)
-        # What follows a refused upgrade may be meant for the other protocol.
-        closes = isinstance(error, RequestMalformed) or (head is not None and b"upgrade" in head.noted)
-        client.respond(response.closing() if closes else response)
-
-    def _place(self, head: RequestHead | None, client: ClientConnection) -> dict[str, object]:
-        """Which request it was, for the log."""
-        place: dict[str, object] = {"request_id": client.request_id.decode(), "client": self._address(head, client)}
-        if head is not None:
-            shown = {"method": log.shown(head.method), "path": log.shown(head.path), "trace": trace_id(head)}
-            place.update(shown)
-        return place
-
-    def _address(self, head: RequestHead | None, client: ClientConnection) -> str:
-        values = None if head is None else head.noted.get(b"x-forwarded-for")
-        return self._parts.forwarded.client(client.peer, values)
-
-    def _unexpected(self, error: Exception, head: RequestHead, client: ClientConnection) -> None:
-        log.failure("request.failed", error, request_id=client.request_id.decode())
-        if client.party is not None or client.is_lost:
-            client.abort()
-        else:
-            self._respond(PassProxyError(type(error).__name__), head, client, None)
+        self._refusals.respond(error, head, client, None)
 
 
 #: What the metrics call a decision.
 _OUTCOMES = {Serve: "endpoint", StartLogin: "login", Rescue: "form_kept", Refuse: "refused"}
-
-#: What the log calls an error, and how loud; the first class that fits.
-_EVENTS: tuple[tuple[type[PassProxyError], Literal["debug", "info", "warning", "error"], str], ...] = (
-    (RequestMalformed, "info", "http.reject"),
-    (LoginError, "warning", "auth.reject"),
-    (UpstreamError, "warning", "upstream.error"),
-    (RequestRefused, "info", "request.refused"),
-    (PassProxyError, "error", "request.failed"),
-)
