@@ -55,11 +55,12 @@ docs: $(VENV)/runtime.stamp ## what is generated: docs/configuration.md, the JSO
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m docs.reference
 	@PYTHONPATH="$(CURDIR)" $(BIN)/python -m docs.errors
 
-e2e: $(VENV)/dev.stamp $(VENV)/project.stamp ## a real browser through a real nginx; Apache, Caddy and HAProxy too
+e2e: $(VENV)/dev.stamp $(VENV)/project.stamp ## a real browser through a real nginx; Apache, Caddy, HAProxy and a PHP application too
 	$(call apt,nginx,nginx)
 	$(call apt,apache2,apache2)
 	$(call apt,caddy,caddy)
 	$(call apt,haproxy,haproxy)
+	$(call apt,php,php-cli)
 	$(call apt,chromium,chromium)
 	@$(PYTEST) --quiet tests/e2e $(ARGS)
 
