@@ -424,6 +424,9 @@ class ClientConnection(asyncio.Protocol):
                 self.transport.write_eof()
         else:
             self.transport.close()
+        if self._unread:
+            # Older versions of uvloop write at the end of their turn: what is left then is what the client has to read.
+            asyncio.get_running_loop().call_soon(self._linger_on)
 
     def _linger_on(self) -> None:
         """While there is something left to read, for as long as the client goes on reading."""
