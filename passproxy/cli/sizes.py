@@ -57,8 +57,8 @@ def sizes(settings: Settings, names: CookieNames) -> Sizes:
     lists = {"session_expires": _TIME_BYTES, "roles": headers.joined_length(settings.access.roles)}
     lists["groups"] = headers.joined_length(named) if is_bounded else INFLATED_LIMIT_BYTES
     lines = headers.longest(VALUE_LIMIT_CHARACTERS, lists)
-    # A session holds no more than this, however well it was compressed.
-    return Sizes(session, cookie_line, min(lines, INFLATED_LIMIT_BYTES), is_bounded)
+    # Whoever has more to say is not let in.
+    return Sizes(session, cookie_line, min(lines, settings.headers.size_limit), is_bounded)
 
 
 def advice(found: Sizes) -> list[str]:
@@ -72,6 +72,6 @@ def advice(found: Sizes) -> list[str]:
         said.append("That is more than either may pass on: shorten session.cookie_name.")
     if not found.groups_are_bounded:
         said.append(
-            "Groups have no bound but a session's. For an application that takes less: identity.groups.include."
+            "Somebody in more groups than fit there is not let in (headers.size_limit): see identity.groups.include."
         )
     return said

@@ -161,7 +161,12 @@ class Pages:
 
         `more` are further members of the problem, such as `login_url`.
         """
-        face: dict[str, Any] = {"title": error.title, "code": error.code, "hint": error.hint, "request_id": request_id}
+        face: dict[str, Any] = {
+            "title": error.title,
+            "code": error.code,
+            "hint": error.hint.replace("`", ""),
+            "request_id": request_id,
+        }
         rule = error.rule if isinstance(error, RuleRefused) else None
         if html:
             response = self.page(

@@ -50,13 +50,18 @@ def test_everything_of_ours_fits_one_head() -> None:
 
 
 def test_headers_are_bounded_where_the_configuration_names_the_groups() -> None:
-    bounded = settings(access={"require_any_group": ["staff", "ops"]})
+    bounded = settings(access={"require_any_group": ["staff", "ops"]}, headers={"size_limit": "64KiB"})
     attributes = {name: "x" * VALUE_LIMIT_CHARACTERS for name in [*ALIASES, "user"] if name not in ("groups", "login")}
     identity = Identity("https://idp", "s" * VALUE_LIMIT_CHARACTERS, attributes, ("staff", "ops"), 0)
     found = sizes(bounded, names())
     lines = len(IdentityHeaders().lines(identity, int(time.time())))
     assert lines <= found.identity <= lines + 500
     assert found.groups_are_bounded
+
+
+def test_headers_are_no_larger_than_whoever_has_more_is_let_in() -> None:
+    assert sizes(settings(), names()).identity == 8192
+    assert sizes(settings(headers={"size_limit": "2KiB"}), names()).identity == 2048
 
 
 def test_advice_names_what_to_set_in_front_and_here() -> None:
