@@ -180,7 +180,8 @@ class IdentityHeaders:
             if joined := self._joined(members):
                 values[name] = joined
         if has_unsafe("".join(values.values())):
-            raise IdentityUnsafe("an attribute has a forbidden character")
+            name = next(name for name, value in values.items() if has_unsafe(value))
+            raise IdentityUnsafe(f"attribute {name} has a forbidden character")
         encoded = self._encoded
         lines = [start + encoded(text) + b"\r\n" for start, form in self._compiled if (text := form.filled(values))]
         if self._basic_auth is not None:
