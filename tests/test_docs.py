@@ -11,6 +11,7 @@ from docs import errors
 from passproxy.cli import COMMANDS
 from passproxy.cli.explain import catalogue
 from passproxy.core.config import settings_from
+from passproxy.core.identity_headers import PLACEHOLDERS
 from passproxy.core.profiles import PROFILES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,6 +100,34 @@ def test_headers_that_applications_are_told_to_read_are_those_that_are_sent():
     named = {found.lower().replace("_", "-") for found in re.findall(r"(?i)\bx[-_]passproxy[-_][a-z_-]+[a-z]", text)}
     assert {"x-passproxy-user", "x-passproxy-groups", "x-passproxy-email"} <= named
     assert named <= HEADERS
+
+
+def test_the_page_of_headers_has_every_name_of_every_profile():
+    text = (ROOT / "docs" / "headers.md").read_text("utf-8")
+    for profile, (fields, separator, is_quoted) in PROFILES.items():
+        assert f"`{profile}`" in text
+        for field in fields:
+            short = re.sub("^X-(?:Passproxy|Passbeyond)", "", field)
+            assert f"`{field}`" in text or f"`{short}`" in text, field
+        (column,) = [n for n, cell in enumerate(_row(text, f"`{profile}`", "told")) if cell == f"`{profile}`"] or [0]
+        if column:
+            between = _row(text, f"`{profile}`", "between")[column].replace("\\|", "|")
+            assert between == f"`{separator}`" + (', each in `"`' if is_quoted else "")
+
+
+def _row(text: str, head: str, first: str) -> list[str]:
+    """The cells of the row that begins like this, in the table that has this head."""
+    table = next((t for t in text.split("\n\n") if t.startswith("| told |") and f"| {head} |" in t), "| |")
+    row = next((line for line in table.splitlines() if line.startswith(f"| {first} |")), "| |")
+    return [cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]]
+
+
+@pytest.mark.parametrize("file", ["docs/headers.md", "etc/passproxy/example.yaml"])
+def test_the_placeholders_that_are_listed_are_those_that_there_are(file):
+    text = re.sub(r"[\s#`]+", " ", (ROOT / file).read_text("utf-8"))
+    listed = re.search(r"In braces: ((?:\w+ ?, )+\w+) ?[.;]", text)
+    assert listed is not None
+    assert tuple(name.strip() for name in listed[1].split(",")) == PLACEHOLDERS
 
 
 def test_every_guide_is_in_the_index():

@@ -160,9 +160,8 @@ class IdentityHeaders:
         self.separator = chosen.separator if separator is None else separator
         self._between = f'"{self.separator}"' if chosen.is_quoted else self.separator
         self._is_quoted = chosen.is_quoted
-        own = [(name, Template(("", placeholder, ""))) for name, placeholder in chosen.fields.items()]
-        self._fields = [*own, *((name, template(text)) for name, text in further.items())]
-        self._compiled = [(f"{name}: ".encode(), form) for name, form in self._fields]
+        self._own = [(f"{name}: ", placeholder) for name, placeholder in chosen.fields.items()]
+        self._further = [(f"{name}: ", template(text)) for name, text in further.items()]
         self._encoded = ENCODINGS[encoding]
         self._basic_auth = basic_auth
         self.names = (*further, *(() if basic_auth is None else ("Authorization",)))
@@ -180,18 +179,20 @@ class IdentityHeaders:
             if joined := self._joined(members):
                 values[name] = joined
         if has_unsafe("".join(values.values())):
-            raise IdentityUnsafe("an attribute has a forbidden character")
+            name = next(name for name, value in values.items() if has_unsafe(value))
+            raise IdentityUnsafe(f"attribute {name} has a forbidden character")
+        said = [(start, text) for start, name in self._own if (text := values.get(name, "").strip(" "))]
+        said += [(start, text) for start, form in self._further if (text := form.filled(values))]
         encoded = self._encoded
-        lines = [start + encoded(text) + b"\r\n" for start, form in self._compiled if (text := form.filled(values))]
-        if self._basic_auth is not None:
-            lines.append(self._basic_auth.line(values))
-        return b"".join(lines)
+        lines = "".join([f"{start}{encoded(text)}\r\n" for start, text in said]).encode()
+        return lines if self._basic_auth is None else lines + self._basic_auth.line(values)
 
     def longest(self, value: int, lists: Mapping[str, int]) -> int:
         """How long the lines become where no value is longer than this many bytes, and no list than it says."""
         size = len(self._basic_auth.line(dict.fromkeys(PLACEHOLDERS, "x" * value))) if self._basic_auth else 0
-        for name, form in self._fields:
-            size += len(name) + len(": \r\n") + sum(map(len, form.pieces[::2]))
+        forms = [*((start, Template(("", name, ""))) for start, name in self._own), *self._further]
+        for start, form in forms:
+            size += len(start) + len("\r\n") + sum(map(len, form.pieces[::2]))
             size += sum(lists.get(placeholder, value) for placeholder in form.names)
         return size
 
@@ -205,17 +206,21 @@ class IdentityHeaders:
         return f'"{self._between.join(kept)}"' if kept and self._is_quoted else self._between.join(kept)
 
 
-def _percent(text: str) -> bytes:
-    return quote(text, safe=_PLAIN).encode()
+def _as_it_is(text: str) -> str:
+    return text
 
 
-def _rfc8187(text: str) -> bytes:
+def _percent(text: str) -> str:
+    return quote(text, safe=_PLAIN)
+
+
+def _rfc8187(text: str) -> str:
     if text.isascii() and not text.upper().startswith(_EXTENDED):
-        return text.encode()
-    return (_EXTENDED + quote(text, safe=_ATTR_CHAR)).encode()
+        return text
+    return _EXTENDED + quote(text, safe=_ATTR_CHAR)
 
 
-#: How what is not ASCII is written, by the name that the configuration has for it.
-ENCODINGS: Mapping[str, Callable[[str], bytes]] = MappingProxyType(
-    {"utf-8": str.encode, "percent": _percent, "rfc8187": _rfc8187}
+#: How what is not ASCII is written, by the name that the configuration has for it; UTF-8 in any case.
+ENCODINGS: Mapping[str, Callable[[str], str]] = MappingProxyType(
+    {"utf-8": _as_it_is, "percent": _percent, "rfc8187": _rfc8187}
 )

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from passproxy.core import kept
 from passproxy.core.config import settings_from
 from passproxy.core.errors import ConfigError
 from passproxy.core.identity import Identity
@@ -28,7 +29,7 @@ from tests.attacks.edge import PASSTHROUGH
 from tests.fakes.browser import Browser
 from tests.fakes.cookie_jar import Context
 from tests.fakes.gateway import HOST, NO_IDP, ORIGIN, PassProxy, eventually, get, protecting, request
-from tests.fakes.idp_oidc import FakeOp
+from tests.fakes.idp_oidc import DROP, FakeOp
 from tests.fakes.log import Log
 from tests.fakes.raw import Answer, Raw
 from tests.fakes.upstream import Seen, Upstream, ok
@@ -268,6 +269,31 @@ async def test_hdr_03_also_of_a_request_that_waits_while_it_is_configured(
             assert (await waiting).status == 200
     assert EVIL not in upstream.requests[-1].head
     assert len(upstream.requests[-1].all(b"x-staff")) == 1
+
+
+async def test_no_access_token_is_kept_or_passed_on(upstream: Upstream, tmp_path: Path) -> None:
+    """There is none to give: neither the session nor what renews it has the provider's access token."""
+    async with FakeOp() as op:
+        op.rotates, op.token_response["access_token"], op.claims["at_hash"] = True, "access-of-alice", DROP
+        section = {**provided(op)["oidc"], "use_userinfo": "never"}
+        async with (
+            protecting(upstream.url, tmp_path, oidc=section) as passproxy,
+            Browser(passproxy.front) as browser,
+        ):
+            assert (await browser.open(f"{ORIGIN}/")).status == 200
+            token = cookie_value(browser, passproxy.names.session)
+            session = passproxy.sessions.session(token, time.time())
+            value = kept.disclosed(passproxy.ring, session.id, cookie_value(browser, passproxy.names.kept))
+    assert value
+    assert b"access-of-alice" not in value
+    assert "access-of-alice" not in repr(session)
+    assert all(b"access-of-alice" not in seen.head for seen in upstream.requests)
+
+
+def cookie_value(browser: Browser, name: str) -> bytes:
+    cookie = browser.cookies.named(name)
+    assert cookie is not None
+    return cookie.value.encode()
 
 
 def configured(**sections: Any) -> Any:
