@@ -145,8 +145,8 @@ class _Side(asyncio.Protocol):
         self.transport = transport
 
     def eof_received(self) -> bool:
-        """Pass the half-close on, where the transport can (TLS cannot)."""
-        if not self._other.can_write_eof():
+        """Pass the half-close on, where the transport can (TLS cannot) and there is somebody to tell."""
+        if self._other.is_closing() or not self._other.can_write_eof():
             return False
         with contextlib.suppress(OSError, RuntimeError):
             self._other.write_eof()

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from passproxy.core.frames import GOING_AWAY, close_frame
 from passproxy.web import connection, server
 from tests.fakes.gateway import PassProxy, eventually, get, request
 from tests.fakes.log import Log
@@ -180,7 +181,7 @@ async def test_dos_20_stopping_under_load(
         await eventually(lambda: len(upstream.requests) == 121, "all of them are under way")
         passproxy.stop.set()
         for raw in sockets:
-            assert await raw.is_closed()
+            assert await raw.rest() == close_frame(GOING_AWAY, "shutting down")
         with pytest.raises(ConnectionRefusedError):
             async with Raw(passproxy.address):
                 pass

@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from passproxy.core.config import settings_from
+from passproxy.core.frames import GOING_AWAY, close_frame
 from passproxy.idp.lastgood import LastGood
 from passproxy.idp.saml.pool import Verifier
 from tests.attacks.acs import acs_site
@@ -27,7 +28,7 @@ from tests.fakes.gateway import HOST, NO_IDP, PassProxy, alive, eventually, get,
 from tests.fakes.log import Log
 from tests.fakes.raw import Cut, Raw
 from tests.fakes.upstream import Line, Seen, Upstream, ok
-from tests.fakes.websocket import accepting, handshake
+from tests.fakes.websocket import GREETING, accepting, handshake
 
 HEALTH = get("/.passproxy/health")
 
@@ -97,8 +98,8 @@ async def ends_under_load(process: Any, passproxy: PassProxy, upstream: Upstream
         await upload.send(request("PUT", "/up", "Content-Length: 6", cookie=passproxy.cookie(), body=b"abc"))
         await eventually(lambda: upstream.requests[-1].target == b"/up", "the upload is under way")
         process.send_signal(signal.SIGTERM)
-        assert await tunnel.take(5) == b"hello"
-        assert await tunnel.is_closed()
+        assert await tunnel.take(5) == GREETING
+        assert await tunnel.rest() == close_frame(GOING_AWAY, "shutting down")
         with pytest.raises(ConnectionRefusedError):
             async with Raw(passproxy.address):
                 pass

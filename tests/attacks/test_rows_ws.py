@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 
 from passproxy.app import building
+from passproxy.core.frames import GOING_AWAY, close_frame
 from passproxy.web.exchange import Limits
 from tests.attacks.edge import Edge
 from tests.fakes.gateway import PassProxy, eventually, get, protecting
 from tests.fakes.log import Log
 from tests.fakes.raw import Cut, Raw
 from tests.fakes.upstream import Line, Seen, Upstream, answering
-from tests.fakes.websocket import accepting, handshake, switching
+from tests.fakes.websocket import GREETING, accepting, handshake, switching
 
 MEBIBYTE = 1024 * 1024
 
@@ -37,7 +38,7 @@ async def tunnel(passproxy: PassProxy, *, cookie: str | None = None, small: bool
     async with Raw(passproxy.address, small=small) as raw:
         await raw.send(handshake(cookie=cookie or passproxy.cookie()))
         assert (await raw.head()).startswith(b"HTTP/1.1 101 ")
-        assert await raw.take(5) == b"hello"
+        assert await raw.take(5) == GREETING
         yield raw
 
 
@@ -86,7 +87,7 @@ async def test_ws_16_a_socket_on_which_nothing_moves_ends(
 ) -> None:
     monkeypatch.setattr(building, "_limits", lambda settings: Limits(64, 5.0, 5.0, 0.3))
     async with protecting(upstream.url, tmp_path) as passproxy, tunnel(passproxy) as raw:
-        assert await raw.is_closed()
+        assert await raw.rest() == close_frame(GOING_AWAY, "idle for too long")
         await ended(upstream, log)
     assert log.named("upgrade.closed") == [{"reason": "idle for too long"}]
 
@@ -96,7 +97,7 @@ async def test_ws_16_who_does_not_read_stops_who_sends(upstream: Upstream, passp
 
     async def flood(seen: Seen, line: Line) -> None:
         nonlocal sent
-        await line.send(switching() + b"hello")
+        await line.send(switching() + GREETING)
         for _ in range(128):
             await line.send(bytes(MEBIBYTE))
             sent += 1
@@ -135,7 +136,7 @@ async def test_code_and_reason_of_a_close_arrive(
     heard: list[bytes] = []
 
     async def script(seen: Seen, line: Line) -> None:
-        await line.send(switching() + b"hello" + (b"" if by_client else answered))
+        await line.send(switching() + GREETING + (b"" if by_client else answered))
         heard.append(await line.some())
         if by_client:
             await line.send(answered)
@@ -161,7 +162,7 @@ async def test_an_application_that_leaves_without_a_word_ends_the_client(
     """No closing frame is made up: the client is to see that there was none."""
 
     async def script(seen: Seen, line: Line) -> None:
-        await line.send(switching() + b"hello")
+        await line.send(switching() + GREETING)
         assert await line.some() == b"go"
         line.reset() if resets else line.close()
 

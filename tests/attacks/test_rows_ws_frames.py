@@ -24,7 +24,7 @@ from tests.fakes.gateway import eventually, get, protecting
 from tests.fakes.log import Log
 from tests.fakes.raw import Raw
 from tests.fakes.upstream import Line, Seen, Upstream
-from tests.fakes.websocket import accepting, handshake, switching
+from tests.fakes.websocket import GREETING, accepting, handshake, switching
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -58,7 +58,7 @@ async def tunnel(site: Edge, log: Log, *fields: str) -> AsyncIterator[Raw]:
     async with site.raw() as raw:
         await raw.send(handshake(*fields, cookie=site.cookie))
         assert (await raw.head()).startswith(b"HTTP/1.1 101 ")
-        assert await raw.take(5) == b"hello"
+        assert await raw.take(5) == GREETING
         yield raw
     await eventually(lambda: bool(log.named("upgrade.closed")), "the tunnel is gone")
     log.one("upgrade.closed")
@@ -140,7 +140,7 @@ async def test_what_an_application_sends_wrong_arrives_wrong(site: Edge, log: Lo
     proceed = asyncio.Event()
 
     async def script(seen: Seen, line: Line) -> None:
-        await line.send(switching() + b"hello" + told)
+        await line.send(switching() + GREETING + told)
         await proceed.wait()
         line.reset() if resets else line.close()
 
@@ -183,7 +183,7 @@ async def test_ws_22_single_bytes_on_many_sockets(site: Edge, log: Log, lines: l
         for raw in sockets:
             await raw.send(handshake(cookie=site.cookie))
             assert b" 101 " in await raw.head()
-            assert await raw.take(5) == b"hello"
+            assert await raw.take(5) == GREETING
         with little_memory(8 * MEBIBYTE):
             for byte in sent:
                 await asyncio.gather(*(raw.send(bytes([byte])) for raw in sockets))

@@ -12,6 +12,10 @@ KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 ACCEPT = base64.b64encode(hashlib.sha1(KEY.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
 
 
+#: What the application says first: a frame, so that what ends the connection can follow it.
+GREETING = b"\x82\x03hey"
+
+
 def handshake(
     *more: str,
     target: str = "/socket",
@@ -41,6 +45,6 @@ def switching(*more: bytes, accept: bytes = ACCEPT, protocol: bytes = b"websocke
 
 async def accepting(seen: Seen, line: Line) -> None:
     """Accepts, says hello in the same piece, and sends back what comes."""
-    await line.send(switching() + b"hello")
+    await line.send(switching() + GREETING)
     while data := await line.some():
         await line.send(data)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given as each
 from hypothesis import strategies as st
 
-from passproxy.core import headers as proxy_headers
+from passproxy.core.profiles import PROFILES
 from passproxy.trusted.errors import AssertionAmbiguous
 from passproxy.trusted.headers import PLAIN_HEADERS, Headers, normal_form
 from tests.trusted.given import examples, settings
@@ -71,7 +71,7 @@ def test_a_plain_identity_header_is_removed(name: bytes) -> None:
     assert KEEPING.split([(name, b"admin")]) == (None, [(name, b"admin")])
 
 
-@pytest.mark.parametrize("name", sorted(proxy_headers.PROFILE))
+@pytest.mark.parametrize("name", sorted(PROFILES["passproxy"].fields))
 def test_every_plain_header_of_passproxy_is_removed(name: str) -> None:
     assert HEADERS.split([(name.encode(), b"admin")]) == (None, [])
 

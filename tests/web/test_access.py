@@ -12,7 +12,7 @@ from passproxy.web import access as module
 from tests.fakes.gateway import PassProxy, eventually, get, protecting, request
 from tests.fakes.raw import Cut, Raw
 from tests.fakes.upstream import answering, hang
-from tests.fakes.websocket import accepting, handshake
+from tests.fakes.websocket import GREETING, accepting, handshake
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 GIVEN = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -152,7 +152,7 @@ async def test_an_upgrade_has_a_line_when_it_begins_and_its_bytes_pass(upstream,
     async with Raw(passproxy.address) as raw:
         await raw.send(handshake(cookie=passproxy.cookie()))
         assert (await raw.answer()).status == 101
-        assert await raw.take(5) == b"hello"
+        assert await raw.take(5) == GREETING
         assert log.one("http.access")["status"] == 101
         await raw.send(b"x" * 100_000)
         assert await raw.take(100_000) == b"x" * 100_000

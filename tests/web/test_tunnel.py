@@ -8,10 +8,11 @@ import os
 
 import pytest
 
+from passproxy.core.frames import GOING_AWAY, close_frame
 from tests.fakes.gateway import PassProxy, eventually, get, protecting
 from tests.fakes.raw import Cut, Raw
 from tests.fakes.upstream import Line, Seen, Upstream
-from tests.fakes.websocket import accepting, handshake, switching
+from tests.fakes.websocket import GREETING, accepting, handshake, switching
 
 MEBIBYTE = 1024 * 1024
 
@@ -19,7 +20,7 @@ MEBIBYTE = 1024 * 1024
 async def opened(raw: Raw, cookie: str) -> None:
     await raw.send(handshake(cookie=cookie))
     assert (await raw.head()).startswith(b"HTTP/1.1 101 ")
-    assert await raw.take(5) == b"hello"
+    assert await raw.take(5) == GREETING
 
 
 @pytest.fixture(autouse=True)
@@ -41,7 +42,7 @@ async def test_what_was_sent_with_the_handshake_is_not_lost(passproxy):
     async with Raw(passproxy.address) as raw:
         await raw.send(handshake(cookie=passproxy.cookie()) + b"early")
         await raw.head()
-        assert await raw.take(10) == b"helloearly"
+        assert await raw.take(10) == GREETING + b"early"
 
 
 async def test_several_tunnels_do_not_meet_and_requests_go_on_beside_them(passproxy, upstream):
@@ -106,8 +107,8 @@ async def test_an_idle_tunnel_ends(ticking, upstream, tmp_path, log):
         Raw(passproxy.address) as raw,
     ):
         await opened(raw, passproxy.cookie())
-        assert await raw.is_closed()
-    assert log.named("upgrade.closed") == [{"reason": "idle for too long"}]
+        assert await raw.rest() == close_frame(GOING_AWAY, "idle for too long")
+    await eventually(lambda: log.named("upgrade.closed") == [{"reason": "idle for too long"}], "the log says so")
 
 
 async def test_a_side_that_does_not_read_stops_the_other(passproxy, upstream):
@@ -161,7 +162,7 @@ async def test_stopping_tells_a_websocket_why_between_two_frames(passproxy, upst
     async with Raw(passproxy.address) as raw:
         await framed(raw, passproxy, upstream, frame(b"one") + frame(b"x" * 300), b"")
         passproxy.stop.set()
-        assert await raw.rest() == b"\x88\x0f\x03\xe9shutting down"
+        assert await raw.rest() == close_frame(GOING_AWAY, "shutting down")
     await eventually(lambda: upstream.lines[0].is_gone, "the application's connection is closed")
     await eventually(lambda: log.named("upgrade.closed") == [{"reason": "shutting down"}], "the log says so")
 
@@ -173,7 +174,7 @@ async def test_a_frame_that_has_begun_is_finished_first(passproxy, upstream):
         passproxy.stop.set()
         await asyncio.sleep(0.05)
         goes_on.set()
-        assert await raw.rest() == whole[500:] + b"\x88\x0f\x03\xe9shutting down"
+        assert await raw.rest() == whole[500:] + close_frame(GOING_AWAY, "shutting down")
 
 
 async def test_a_frame_that_never_ends_holds_nothing_up(passproxy, upstream, log):
