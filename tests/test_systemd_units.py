@@ -61,7 +61,8 @@ def test_it_is_given_the_time_and_the_descriptors_that_it_may_need() -> None:
 def test_a_reload_reads_new_copies_and_checks_them_before_anything_changes() -> None:
     copy, check, signal = SERVICE["ExecReload"]
     assert copy == SERVICE["ExecStartPre"][0]
-    assert check.removesuffix("/etc/passproxy/%i.yaml").endswith(" check ")
+    assert " -m passproxy check " in check
+    assert check.endswith(" /etc/passproxy/%i.yaml")
     assert "kill -HUP" in signal
 
 

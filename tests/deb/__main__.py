@@ -57,9 +57,11 @@ def copy_tree(folder: Path) -> None:
 def prepare(folder: Path) -> tuple[str, str]:
     """Both packages, a repository with them, and a root that waits for them; their versions."""
     older, newer = built(), built(SUFFIX)
-    run([str(TOOLS / "repository")], within=60, URL="file:/srv/apt/")
+    run([str(TOOLS / "repository"), str(folder.parent / "apt")], within=60, URL="file:/srv/apt/")
+    for file in newer.parent.glob(f"*{SUFFIX}*"):
+        file.rename(folder.parent / file.name)
     prepared(folder, CACHE / "archives", PACKAGES, older)
-    shutil.copytree(ROOT / "dist" / "apt", folder / "srv" / "apt")
+    shutil.copytree(folder.parent / "apt", folder / "srv" / "apt")
     copy_tree(folder / "root" / "tree")
     return older.name.split("_")[1], newer.name.split("_")[1]
 

@@ -230,6 +230,20 @@ def wrong_reload(run: Run) -> str:
     return machine.run("systemctl", "show", "--property=StatusText", "--value", OIDC.unit)
 
 
+def rotate(run: Run) -> str:
+    """keys that root rotated are the service's to read, at a reload and at a start; sessions hold"""
+    machine = run.machine
+    machine.run("passproxy", "keys", "rotate", SAML.file)
+    machine.run("systemctl", "reload", SAML.unit)
+    machine.run("systemctl", "restart", SAML.unit)
+    run.is_signed_in(SAML)
+    known = len(json.loads(machine.run("passproxy", "keys", "show", "--format=json", SAML.file))["keys"])
+    if known != 2:
+        raise Failed(f"{known} keys")
+    machine.run("passproxy", "doctor", SAML.file)
+    return "and passproxy doctor finds nothing wrong"
+
+
 def crash(run: Run) -> str:
     """kill -9: it is back, with its sessions, and what was asked meanwhile is answered"""
     pid = run.main_pid(OIDC)
@@ -359,6 +373,7 @@ STEPS: tuple[Callable[[Run], str | None], ...] = (
     activation,
     reload,
     wrong_reload,
+    rotate,
     crash,
     watchdog,
     upgrade,
