@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from passproxy.cli.importers.draft import NOBODY_YET, Draft
+from passproxy.cli.importers.oauth2_proxy_headers import add_headers, is_true
 from passproxy.cli.importers.oauth2_proxy_leftovers import note_leftovers
 from passproxy.cli.importers.oauth2_proxy_options import Options, options_of
 from passproxy.cli.importers.oauth2_proxy_routes import add_routes
@@ -49,7 +50,9 @@ def translated(texts: list[str], domain: str | None, folder: str) -> Draft:
     _session(draft, options)
     _who_may(draft, options)
     add_routes(draft, options)
-    _headers(draft, options)
+    add_headers(draft, options)
+    if address := options.pop("metrics_address", ""):
+        draft.set_if_known("admin.listen", str(address), "metrics_address", "there are no metrics to be fetched")
     for option, (key, read) in _SAME.items():
         if option in options:
             draft.set(key, read(options.pop(option)), option)
@@ -188,46 +191,11 @@ _LIMITS = [
 ]
 
 
-#: What the application gets where the address stands for the user.
-_BY_ADDRESS = {
-    "X-Forwarded-User": "{email}",
-    "X-Forwarded-Preferred-Username": "{user}",
-    "X-Forwarded-Groups": "{groups}",
-}
-
-
-def _headers(draft: Draft, options: Options) -> None:
-    by_address, basic = _is_true(options.pop("prefer_email_to_user", "false")), options.pop("pass_basic_auth", "true")
-    # Either of them is enough there, and both are on unless they are switched off.
-    is_told = _is_true(options.pop("pass_user_headers", "true")) or _is_true(basic)
-    draft.set("headers.profile", "x-forwarded" if is_told and not by_address else "none", "pass_user_headers")
-    if is_told and by_address:
-        draft.set("headers.set", _BY_ADDRESS, "prefer_email_to_user")
-    if (password := options.pop("basic_auth_password", "")) and _is_true(basic):
-        draft.set("upstream.basic_auth.username", "{email}" if by_address else "{subject}", "pass_basic_auth")
-        draft.secret("upstream.basic_auth.password", str(password), "basic_auth_password")
-    if _is_true(options.pop("pass_access_token", "false")):
-        draft.set_if_known(
-            "headers.pass_access_token", True, "pass_access_token", "the application gets no token of the provider"
-        )
-    if address := options.pop("metrics_address", ""):
-        draft.set_if_known("admin.listen", str(address), "metrics_address", "there are no metrics to be fetched")
-    if _is_true(options.pop("set_xauthrequest", "false")):
-        draft.note("no equal", "set_xauthrequest", "PassProxy stands in the path and answers no sub-requests about it")
-    for option in ("pass_authorization_header", "set_authorization_header"):
-        if _is_true(options.pop(option, "false")):
-            draft.note("no equal", option, "the application gets no token of the provider")
-
-
 def _seconds(text: str) -> int:
     """A duration as Go writes it; 0 for what is none."""
     match = _GO_DURATION.match(text.strip())
     hours, minutes, seconds = (int(part or 0) for part in (match.groups() if match else ("0", "0", "0")))
     return hours * 3600 + minutes * 60 + seconds
-
-
-def _is_true(value: Any) -> bool:
-    return str(value).lower() in ("true", "1", "yes", "t")
 
 
 def _timeout(value: Any) -> str:
@@ -239,11 +207,11 @@ def _footer(value: Any) -> str:
 
 
 _SAME: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "pass_host_header": ("upstream.preserve_host", _is_true),
-    "ssl_upstream_insecure_skip_verify": ("upstream.verify_tls", lambda value: not _is_true(value)),
+    "pass_host_header": ("upstream.preserve_host", is_true),
+    "ssl_upstream_insecure_skip_verify": ("upstream.verify_tls", lambda value: not is_true(value)),
     "upstream_timeout": ("upstream.response_timeout", _timeout),
     "oidc_extra_audiences": ("oidc.audiences", list),
-    "insecure_oidc_allow_unverified_email": ("oidc.allow_unverified_email", _is_true),
+    "insecure_oidc_allow_unverified_email": ("oidc.allow_unverified_email", is_true),
     "trusted_proxy_ips": ("trusted_proxies", list),
     "footer": ("support.footer", _footer),
 }

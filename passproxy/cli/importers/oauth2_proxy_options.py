@@ -193,8 +193,8 @@ def _alpha(data: dict[str, Any]) -> Options:
         for name, value in upstream.items():
             if name != "id":
                 found[_UPSTREAM.get(name, f"upstreams[{place}].{name}")] = value
-    for name in data:
-        found[name] = ""
+    for name, value in data.items():
+        found[name] = value if name == "injectRequestHeaders" else ""
     return _listed(found)
 
 

@@ -105,7 +105,7 @@ def test_the_alpha_configuration_says_it_in_other_words() -> None:
         "upstreams": ["http://127.0.0.1:3000", "http://127.0.0.1:9000/api/"],
         "ssl_upstream_insecure_skip_verify": "true",
         "upstream_timeout": "30s",
-        "injectRequestHeaders": "",
+        "injectRequestHeaders": [{"name": "X-Forwarded-Groups"}],
     }
 
 
