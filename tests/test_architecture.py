@@ -44,6 +44,7 @@ CORE_LEVELS = (
         "upgrade",
         "frames",
         "assertion",
+        "bearer",
         "loop",
         "rescue",
         "selftest",

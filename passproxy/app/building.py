@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from passproxy.app.dial import dial_to
-from passproxy.core.access import attribute_rules_of, identity_headers_of, policy_of
+from passproxy.core.access import attribute_rules_of, identity_headers_of, policy_of, tokens_of
 from passproxy.core.assertion import AssertionRules, Assertions
 from passproxy.core.cookies import cookie_names
 from passproxy.core.counts import Counts
@@ -128,10 +128,22 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
     renewed_before = None if before is None else before.parts.renewals
     parts = Parts(
         origin=origin,
-        names=request_names((*headers.names, *(() if settings.assertion is None else (settings.assertion.header,)))),
+        names=request_names(
+            (*headers.names, *(() if settings.assertion is None else (settings.assertion.header,))),
+            notes_authorization=settings.passthrough.tokens_in_authorization,
+        ),
         public_lines=headers.without_session,
         decider=Decider(
-            Site(origin, names, policy, sessions, forwarded.client, pseudonym(origin), assertions is not None)
+            Site(
+                origin,
+                names,
+                policy,
+                sessions,
+                forwarded.client,
+                pseudonym(origin),
+                tokens_of(settings),
+                assertions is not None,
+            )
         ),
         forwarded=forwarded,
         request_ids=RequestIds(forwarded, secrets.token_bytes(PREFIX_BYTES)),

@@ -22,6 +22,7 @@ COMMANDS = (
     "metadata",
     "keys",
     "revoke",
+    "token",
     "demo",
     "import",
     "schema",
@@ -47,6 +48,7 @@ examples:
   passproxy schema > /etc/passproxy/schema.json
   passproxy metadata /etc/passproxy/app.yaml
   passproxy keys rotate /etc/passproxy/app.yaml
+  passproxy token new backup --path '/api/backup/**'
   passproxy revoke /etc/passproxy/app.yaml --subject 248289761001
 
 exit codes: 0 done; 1 refused or failed; 2 wrong usage; 78 mistakes in the configuration

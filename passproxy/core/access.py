@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from passproxy.core.bearer import Token, Tokens
 from passproxy.core.identity import AttributeRules, extended_aliases
 from passproxy.core.identity_headers import BasicAuth, IdentityHeaders, template
 from passproxy.core.policy import Policy, Rule
@@ -64,6 +65,23 @@ def identity_headers_of(settings: Settings) -> IdentityHeaders:
         encoding=headers.encoding,
         basic_auth=credentials,
     )
+
+
+def tokens_of(settings: Settings) -> Tokens | None:
+    """The passthrough tokens; None where there is none."""
+    passthrough = settings.passthrough
+    tokens = [
+        Token(
+            entry.name,
+            bytes.fromhex(entry.hash.removeprefix("sha256:")),
+            entry.paths,
+            _with_head(entry.methods),
+            entry.networks,
+            float("inf") if entry.expires is None else float(entry.expires),
+        )
+        for entry in passthrough.tokens
+    ]
+    return Tokens(tokens, in_authorization=passthrough.tokens_in_authorization) if tokens else None
 
 
 def _named_groups(settings: Settings) -> Iterable[str]:

@@ -77,6 +77,7 @@ def settings_from(
         _drop_empty_sections(data, Settings)
         _merge_environment(data, environment, reading)
         _resolve_secrets(data, Settings, (), read_file, reading)
+        _read_tokens(data, read_file, reading)
         _check_contradictions(data, reading)
         settings = _validated(data, reading)
         if settings is not None and not reading.problems:
@@ -273,6 +274,32 @@ def _resolve_secrets(
             data[name] = "unread"
         if not data[name].strip():
             reading.report((*path, twin), "the file is empty")
+
+
+def _read_tokens(data: dict[str, Any], read_file: Callable[[str], str], reading: _Reading) -> None:
+    """Add the entries of `passthrough.tokens_file`, a YAML file with the one key `tokens`."""
+    section = data.get("passthrough")
+    source = section.get("tokens_file") if isinstance(section, dict) else None
+    if source is None or not isinstance(section, dict):
+        return
+    path = ("passthrough", "tokens_file")
+    own = section.get("tokens") or []
+    try:
+        within = _Reading(str(source))
+        listed = _yaml_data(read_file(str(source)), within)
+    except (OSError, ValueError) as error:
+        reading.report(path, f"cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}")
+        return
+    reading.problems += within.problems
+    if listed is None:
+        return
+    entries = listed.get("tokens") or []
+    if set(listed) - {"tokens"} or not isinstance(entries, list) or not isinstance(own, list):
+        reading.report(path, "has the one key tokens, with a list below it")
+        return
+    for number in range(len(entries)):
+        reading.places["passthrough", "tokens", len(own) + number] = within.places["tokens", number]
+    section["tokens"] = [*own, *entries]
 
 
 # --- checks

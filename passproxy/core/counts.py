@@ -36,7 +36,7 @@ class Counts:
     One for a process. Lists of answers are by the first digit of the status.
 
     `forwarded` with a session, `public` without one, and `outcomes` for all others are what became of each
-    request. `errors` are by code, `sessions_refused` by reason, `logins` and `renewals` by outcome: a code,
+    request. `tokens` are by configured name, `errors` by code, `sessions_refused` by reason, `logins` and `renewals` by outcome: a code,
     or a word for what went well.
     """
 
@@ -52,6 +52,7 @@ class Counts:
         "renewals",
         "repeated",
         "sessions_refused",
+        "tokens",
         "truncated",
         "turned_away",
     )
@@ -66,4 +67,5 @@ class Counts:
         self.logins: Counter[str] = Counter()
         self.renewals: Counter[str] = Counter()
         self.sessions_refused: Counter[str] = Counter()
+        self.tokens: Counter[str] = Counter()
         self.repeated = self.truncated = self.turned_away = 0

@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from passproxy.core.bearer import Token, Tokens
 from passproxy.core.cookies import NO_CRUMBS, CookieNames, Crumbs
 from passproxy.core.errors import (
     AccessDenied,
@@ -47,6 +48,7 @@ class Site:
     sessions: Sessions
     client: Client = lambda peer, values: peer
     pseudonym: bytes = b"passproxy"
+    tokens: Tokens | None = None
     #: Whether more of a session is needed than what is remembered, because something is made of it.
     needs_whole: bool = False
 
@@ -58,6 +60,7 @@ class Forward(NamedTuple):
     `cookies` are the Cookie values that are left for the application.
     `rejected` says why a session cookie that came along was not one.
     `report` is for the log, here and in the others that have one.
+    `token` is the passthrough token of a request that has no other identity.
     """
 
     session: Known | None
@@ -65,6 +68,7 @@ class Forward(NamedTuple):
     upgrade: Upgrade | None
     rejected: str | None
     report: Report | None = None
+    token: Token | None = None
 
 
 class Renew(NamedTuple):
@@ -146,11 +150,35 @@ class Decider:
         except RequestRefused as error:
             # Without a session nobody learns more than that.
             return Refuse(error if session is not None else LoginRequired("an upgrade without a session"), rejected)
+        if self._site.tokens is not None:
+            decision = self._with_token(head, peer, crumbs, upgrade, now)
+            if decision is not None:
+                return decision
         if session is None:
             return self._without_session(head, peer, crumbs, upgrade, rejected)
         if session.due_at <= now:
             return Renew(self._whole(session, crumbs), crumbs, upgrade)
         return self.forward(head, peer, session, crumbs, upgrade)
+
+    def _with_token(
+        self, head: RequestHead, peer: str, crumbs: Crumbs, upgrade: Upgrade | None, now: float
+    ) -> Forward | Refuse | None:
+        """What becomes of a request with a passthrough token, whoever else it says it comes from; None without one."""
+        site = self._site
+        try:
+            if site.tokens is None:
+                return None
+            token = site.tokens.of(head, lambda: site.client(peer, head.noted.get(b"x-forwarded-for")), now)
+            if token is None:
+                return None
+            judgement = None
+            if self._judge.matters_to_sessions:
+                judgement = self._judge.of_session(head, peer, self._judge.granted_to_tokens)
+        except RequestRefused as error:
+            return Refuse(error, None)
+        if judgement is not None and judgement.is_refusal_of(has_own_paths=bool(token.paths)):
+            return Refuse(self._judge.refusal(judgement, None), None)
+        return Forward(None, crumbs.others, upgrade, None, token=token)
 
     def session_of(self, head: RequestHead, now: float) -> Known | None:
         """Whose request it is, whatever becomes of it; all of it, as its cookie brings it."""

@@ -25,6 +25,8 @@ protocol knows live beside its adapter, below `LoginError`.
     │   ├── AccessDenied           a session, and not for everybody who has one
     │   ├── RuleRefused            a rule of the configuration refuses this request
     │   ├── EndpointUnknown, EndpointMethod, RevocationOff
+    │   ├── TokenUnknown ── TokenThrottled
+    │   ├── TokenOutOfScope
     │   ├── RequestLoops           forwarded, and back again
     │   ├── FormExpired, FormOfAnother
     │   └── Overloaded
@@ -250,6 +252,32 @@ class RuleRefused(RequestRefused):
     def __init__(self, detail: str = "", rule: str | None = None) -> None:
         super().__init__(detail)
         self.rule = rule
+
+
+class TokenUnknown(RequestRefused):
+    """RFC 6750, 3.1."""
+
+    code = "PP-PASSTHROUGH-TOKEN"
+    status = 401
+    title = "This token is not valid"
+    sentence = "The request carries a passthrough token that this service does not know."
+    hint = "Check X-Passproxy-Authorization: it is the word Bearer, a space and the token, once. Administrators: `passproxy token new` makes one, and a reload makes it valid."
+
+
+class TokenThrottled(TokenUnknown):
+    code = "PP-PASSTHROUGH-THROTTLED"
+    status = 429
+    title = "Too many wrong tokens"
+    sentence = "Many wrong passthrough tokens came from this address within a minute."
+    hint = "Wait a minute, then send the right token."
+
+
+class TokenOutOfScope(RequestRefused):
+    code = "PP-PASSTHROUGH-SCOPE"
+    status = 403
+    title = "This token is not for this request"
+    sentence = "The passthrough token is valid, but not for this path, method, address or time."
+    hint = "Administrators: the log names the token and what does not fit; its entry in the configuration has paths, methods, from and expires."
 
 
 class RevocationOff(RequestRefused):

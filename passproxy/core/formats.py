@@ -7,6 +7,7 @@ never quotes the value, which may be a secret in the wrong place.
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -245,6 +246,23 @@ def _cookie_name(value: str) -> str:
     return value
 
 
+def _token_hash(value: str) -> str:
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", value):
+        raise ValueError("expected sha256: and 64 hexadecimal digits, as `passproxy token new` prints it")
+    return value
+
+
+def token_entry(value: Any) -> Any:
+    """A token written alone, hashed or in plain text, as an entry with a name made of its hash."""
+    if not isinstance(value, str):
+        return value
+    if not value.startswith("sha256:"):
+        if not 32 <= len(value) <= 512 or not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", value):
+            raise ValueError("a token has 32 to 512 letters, digits and -._~+/; `passproxy token new` makes one")
+        value = f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+    return {"name": f"token-{value[7:15]}", "hash": value}
+
+
 def _header_name(value: str) -> str:
     if problem := name_problem(value):
         raise ValueError(problem)
@@ -360,3 +378,4 @@ RevocationStore = Annotated[
 ]
 AssertionName = Annotated[str, AfterValidator(_assertion_name), Written("header name", r"^X-[A-Za-z0-9-]{1,62}$")]
 Audience = Annotated[str, AfterValidator(_audience), Written("text", r"^[!-+.-~-]{1,200}$")]
+TokenHash = Annotated[str, AfterValidator(_token_hash), Written("sha256: and 64 digits", r"^sha256:[0-9a-f]{64}$")]

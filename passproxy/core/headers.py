@@ -30,7 +30,7 @@ _NOTED_AND_KEPT = frozenset(b"content-length via".split())
 
 #: Request fields that PassProxy reads.
 _NOTED = frozenset(
-    b"host connection cookie upgrade expect transfer-encoding x-forwarded-for max-forwards x-request-id".split()
+    b"host connection cookie upgrade expect transfer-encoding x-passproxy-authorization x-forwarded-for max-forwards x-request-id".split()
 )
 
 # Every name under which some identity-aware proxy tells an application who is there:
@@ -125,14 +125,25 @@ def _request_treatment(raw: bytes) -> Treatment:
     return Treatment(True, METHOD_OVERRIDE) if normal in _METHOD_OVERRIDES else KEEP
 
 
-def request_names(asserted: Iterable[str] = ()) -> NameTable:
-    """How request fields are treated; `asserted` are further names under which only we tell the application something."""
+def request_names(asserted: Iterable[str] = (), *, notes_authorization: bool = False) -> NameTable:
+    """
+    How request fields are treated.
+
+    `asserted` are further names under which only we tell the application something. With
+    `notes_authorization` that field is read too, and passes all the same.
+    """
     ours = frozenset(normal_form(name.encode()) for name in asserted)
 
     def treatment(raw: bytes) -> Treatment:
-        return DROP if normal_form(raw) in ours else _request_treatment(raw)
+        if normal_form(raw) in ours:
+            return DROP
+        return Treatment(True, raw.lower()) if raw.lower() == b"authorization" else _request_treatment(raw)
 
-    return NameTable(treatment if ours else _request_treatment)
+    if notes_authorization:
+        return NameTable(treatment)
+    return NameTable(
+        (lambda raw: DROP if normal_form(raw) in ours else _request_treatment(raw)) if ours else _request_treatment
+    )
 
 
 def read_anew(head: RequestHead, names: NameTable) -> RequestHead:

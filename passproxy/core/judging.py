@@ -14,7 +14,7 @@ from passproxy.core.errors import RuleRefused, TargetAmbiguous, TargetUnreadable
 from passproxy.core.headers import METHOD_OVERRIDE
 from passproxy.core.http1 import RequestHead
 from passproxy.core.identity import Identity
-from passproxy.core.policy import Address, Outcome, Policy, Verdict
+from passproxy.core.policy import DOMAIN_BIT, Address, Outcome, Policy, Verdict
 from passproxy.core.routing import is_ambiguous
 
 #: The client's address, of a peer and the values of X-Forwarded-For (forwarded.py).
@@ -38,6 +38,11 @@ class Judgement(NamedTuple):
     verdict: Verdict
     would: Verdict | None
 
+    def is_refusal_of(self, *, has_own_paths: bool) -> bool:
+        """For a token, which is in no group: what is denied, and what is required of people where nothing says its paths."""
+        outcome = self.verdict.outcome
+        return outcome is Outcome.DENY or (outcome is Outcome.UNMET and not has_own_paths)
+
     @property
     def is_refusal(self) -> bool:
         return self.verdict.outcome > Outcome.AUTHENTICATE
@@ -49,6 +54,8 @@ class Judge:
     def __init__(self, policy: Policy, client: Client) -> None:
         self._policy = policy
         self._client = client
+        #: What a token is granted: as somebody of this domain who is in no group and has no attribute.
+        self.granted_to_tokens = policy.granted(Identity("", "", {}, (), 0)) | DOMAIN_BIT
         self.matters_to_sessions = policy.restricts or policy.reports
         self.matters_to_strangers = policy.distinguishes or policy.reports
 

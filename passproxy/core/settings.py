@@ -46,9 +46,11 @@ from passproxy.core.formats import (
     Template,
     Text,
     TextList,
+    TokenHash,
     UpstreamUrl,
     UserName,
     is_everything,
+    token_entry,
 )
 from passproxy.core.headers import normal_form
 from passproxy.core.profiles import PROFILES
@@ -270,10 +272,37 @@ def _path_entry(value: Any) -> Any:
     return {"path": value} if isinstance(value, str) else value
 
 
+#: Each is compared with what a request brings.
+TOKENS_LIMIT = 100
+
+
+class TokenEntry(Section):
+    """A secret that lets a program in, known by its digest."""
+
+    name: RuleName
+    hash: TokenHash
+    paths: Annotated[tuple[PathPattern, ...], Listed] = ()
+    methods: Annotated[tuple[Method, ...], Listed] = ()
+    networks: Annotated[tuple[Network, ...], Listed, Field(alias="from")] = ()
+    expires: Instant | None = None
+
+
 class PassthroughSettings(Section):
-    """What is public. A path given alone is public for GET and HEAD."""
+    """What is public, and which tokens let programs in. A path given alone is public for GET and HEAD."""
 
     paths: Annotated[tuple[Annotated[PassthroughPath, BeforeValidator(_path_entry)], ...], Listed] = ()
+    tokens: Annotated[
+        tuple[Annotated[TokenEntry, BeforeValidator(token_entry)], ...], Field(max_length=TOKENS_LIMIT)
+    ] = ()
+    tokens_file: Text | None = None
+    tokens_in_authorization: bool = False
+
+    @model_validator(mode="after")
+    def _names_are_given_once(self) -> PassthroughSettings:
+        names = [token.name for token in self.tokens]
+        if doubled := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two tokens have the name {min(doubled)}")
+        return self
 
 
 Action = Literal["allow", "authenticate", "deny"]

@@ -29,7 +29,7 @@ class Exchange:
     __slots__ = ("client", "cookies", "head", "is_retried", "session_ends_at", "upgrade", "wire")
 
     def __init__(
-        self, client: ClientConnection, head: RequestHead, wire: bytes, upgrade: Upgrade | None, session_ends_at: int
+        self, client: ClientConnection, head: RequestHead, wire: bytes, upgrade: Upgrade | None, session_ends_at: float
     ) -> None:
         self.client = client
         self.head = head

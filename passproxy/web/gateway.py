@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, assert_never
 
+from passproxy.core.bearer import AUTHORIZATION, without_authorization
 from passproxy.core.decision import Decision, Forward, Refuse, Renew, Rescue, Serve, StartLogin
 from passproxy.core.errors import (
     Overloaded,
@@ -27,7 +28,7 @@ from passproxy.core.http1 import RequestHead
 from passproxy.core.judging import Report
 from passproxy.core.rescue import FORM_LIMIT_BYTES
 from passproxy.idp.renewal import Ended, Renewed
-from passproxy.web import log
+from passproxy.web import audit, log
 from passproxy.web.asked import Asked
 from passproxy.web.connection import ClientConnection
 from passproxy.web.endpoints import BODY_LIMIT_BYTES
@@ -130,8 +131,13 @@ class Gateway:
     def _forward(
         self, head: RequestHead, client: ClientConnection, decision: Forward, fields: Iterable[Field] = ()
     ) -> None:
-        parts, session, upgrade = self._parts, decision.session, decision.upgrade
-        if session is None:
+        parts, session, upgrade, token = self._parts, decision.session, decision.upgrade, decision.token
+        if token is not None:
+            self.counts.tokens[token.name] += 1
+            audit.event("audit.token", token=token.name, **self._refusals.place(head, client))
+            if AUTHORIZATION in head.noted:
+                head = without_authorization(head)
+        elif session is None:
             self.counts.public += 1
             if decision.rejected is not None:
                 self.counts.sessions_refused[decision.rejected] += 1
@@ -141,6 +147,8 @@ class Gateway:
         identity = parts.public_lines if session is None else session.lines
         if session is not None and parts.assertions is not None:
             identity += parts.assertions.line(session, parts.clock())
+        if token is not None:
+            identity += f"X-Passproxy-Token: {token.name}\r\n".encode()
         wire = outgoing(
             head,
             host=parts.host or head.noted[b"host"][0],
@@ -151,7 +159,10 @@ class Gateway:
             is_public=session is None,
             connection=b"" if upgrade is None else upgrade.lines,
         )
-        exchange = Exchange(client, head, wire, upgrade, 0 if session is None else session.expires_at)
+        ends_at = 0.0 if session is None else float(session.expires_at)
+        if token is not None and token.expires_at != float("inf"):
+            ends_at = token.expires_at
+        exchange = Exchange(client, head, wire, upgrade, ends_at)
         if fields:
             exchange.cookies = tuple(fields)
         self._send(exchange)

@@ -15,7 +15,7 @@ ROWS_FILE = Path(__file__).with_name("rows.txt")
 SECURITY = Path(__file__).resolve().parents[2] / "docs" / "security.md"
 
 _ID = re.compile(
-    r"(?<![A-Za-z0-9])(SAML|SEM|XML|SLO|OIDC|JWT|CK|HDR|PATH|HTTP|WS|LF|XSS|LOG|INFO|DOS|SSRF|CLK|CFG|SC)[-_](\d{2})(?!\d)",
+    r"(?<![A-Za-z0-9])(SAML|SEM|XML|SLO|OIDC|JWT|CK|HDR|PATH|HTTP|WS|LF|XSS|LOG|INFO|DOS|SSRF|CLK|PT|CFG|SC)[-_](\d{2})(?!\d)",
     re.IGNORECASE,
 )
 

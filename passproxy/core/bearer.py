@@ -1,0 +1,142 @@
+"""
+Passthrough tokens: how scripts, probes and backup jobs get in without a login.
+
+A token is a secret that the configuration knows by its digest, with a name, and
+a scope of paths, methods, client networks and time. It stands for no person:
+the application is told its name and nobody's identity. Parsing is strict, and
+whatever does not fit exactly is no token.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from passproxy.core.errors import RequestRefused, TargetAmbiguous, TokenOutOfScope, TokenThrottled, TokenUnknown
+from passproxy.core.http1 import RequestHead
+from passproxy.core.policy import Address
+from passproxy.core.routing import Routes, is_ambiguous
+
+#: Noted and never passed on; `Authorization` counts as well where the configuration says so.
+FIELD = b"x-passproxy-authorization"
+AUTHORIZATION = b"authorization"
+
+#: 128 bits in hexadecimal; what is shorter is a password.
+TOKEN_LENGTH_LIMITS = (32, 512)
+
+#: Wrong tokens of one address within a minute; guessing 128 bits takes longer, and a log is not to be filled.
+FAILURES_LIMIT = 30
+FAILURES_SECONDS = 60.0
+
+#: Addresses whose failures are counted. One that is forgotten may try a minute's worth again.
+ADDRESSES_LIMIT = 4096
+
+# RFC 6750, 2.1: one scheme, spaces, and a b64token.
+_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """
+    One token. No paths, methods or networks: all of them. `expires_at` is in seconds since the epoch.
+
+    With `paths`, rules that require groups of people do not ask it; without, it may do what somebody in
+    no group may. A rule that denies holds for it in any case.
+    """
+
+    name: str
+    digest: bytes
+    paths: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    expires_at: float = float("inf")
+
+
+class Tokens:
+    """All tokens of a domain. With `in_authorization` they may come in that field too."""
+
+    def __init__(self, tokens: Iterable[Token], *, in_authorization: bool = False) -> None:
+        self._tokens = [
+            (
+                token,
+                Routes([(token.paths or ("/**",), token.methods)]),
+                [ip_network(n, strict=False) for n in token.networks],
+            )
+            for token in tokens
+        ]
+        self._in_authorization = in_authorization
+        self._failures: dict[str, tuple[float, int]] = {}
+
+    def of(self, head: RequestHead, address: Address, now: float) -> Token | None:
+        """
+        The token with which a request comes; None when it brings none.
+
+        Raises:
+            TokenUnknown: what it brings is none of ours, or not exactly one; TokenThrottled after many of these.
+            TokenOutOfScope: it is, and not for this request.
+            TargetAmbiguous: somebody could read the path in another way.
+        """
+        values = head.noted.get(FIELD)
+        if values is None:
+            return self._in_authorization_field(head, address, now)
+        found = self._match(values[0]) if len(values) == 1 else None
+        if found is None:
+            raise self._failed(address(), now)
+        return self._within(found, head, address, now)
+
+    def _in_authorization_field(self, head: RequestHead, address: Address, now: float) -> Token | None:
+        """There, what is none of ours is the application's."""
+        values = head.noted.get(AUTHORIZATION) if self._in_authorization else None
+        found = self._match(values[0]) if values is not None and len(values) == 1 else None
+        return None if found is None else self._within(found, head, address, now)
+
+    def _match(self, value: bytes) -> int | None:
+        bearer = _BEARER.match(value)
+        if bearer is None or len(bearer[1]) > TOKEN_LENGTH_LIMITS[1]:
+            return None
+        digest, found = hashlib.sha256(bearer[1]).digest(), None
+        for number, (token, _, _) in enumerate(self._tokens):
+            # All of them, so that how long it takes says nothing.
+            if hmac.compare_digest(token.digest, digest):
+                found = number
+        return found
+
+    def _within(self, number: int, head: RequestHead, address: Address, now: float) -> Token:
+        token, routes, networks = self._tokens[number]
+        if token.expires_at <= now:
+            raise TokenOutOfScope(f"token {token.name}: expired")
+        if networks and not _is_in(address(), networks):
+            raise TokenOutOfScope(f"token {token.name}: not from this address")
+        if routes.first(head.method, head.path) is None:
+            raise TokenOutOfScope(f"token {token.name}: not for this path and method")
+        if is_ambiguous(head.path):
+            raise TargetAmbiguous(f"token {token.name}: a path that can be read in two ways")
+        return token
+
+    def _failed(self, address: str, now: float) -> RequestRefused:
+        began, count = self._failures.get(address, (now, 0))
+        if now - began >= FAILURES_SECONDS:
+            began, count = now, 0
+        if len(self._failures) >= ADDRESSES_LIMIT and address not in self._failures:
+            del self._failures[next(iter(self._failures))]
+        self._failures[address] = (began, count + 1)
+        if count >= FAILURES_LIMIT:
+            return TokenThrottled("too many wrong tokens from this address")
+        return TokenUnknown("no passthrough token of ours, or not exactly one")
+
+
+def without_authorization(head: RequestHead) -> RequestHead:
+    """A head whose Authorization carried a token of ours, without it."""
+    return head._replace(lines=[line for line in head.lines if line[:14].lower() != b"authorization:"])
+
+
+def _is_in(address: str, networks: Iterable[IPv4Network | IPv6Network]) -> bool:
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in network for network in networks)
