@@ -8,6 +8,7 @@ such request and reads the whole answer; loads are load.py's.
 from __future__ import annotations
 
 import http.client
+from collections.abc import Mapping
 
 HOST = "app.example.com"
 
@@ -34,11 +35,11 @@ def fields(session_cookie: str | None) -> dict[str, str]:
     return {"Host": HOST, "Cookie": "; ".join(cookies), **dict(_FIELDS)}
 
 
-def ask(port: int, target: str, session_cookie: str | None) -> tuple[int, bytes]:
+def ask(port: int, target: str, session_cookie: str | None, more: Mapping[str, str] | None = None) -> tuple[int, bytes]:
     """Status and body of one answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        connection.request("GET", target, headers=fields(session_cookie))
+        connection.request("GET", target, headers={**fields(session_cookie), **(more or {})})
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

@@ -12,8 +12,10 @@ import argparse
 import asyncio
 import contextlib
 import datetime
+import hashlib
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -129,6 +131,18 @@ def _ours_with_more(folder: Path, stack: contextlib.ExitStack, core: int, applic
     signing = stack.enter_context(Pinned(subject.command(file), core, port, folder / "signing.log"))
     seen = f"{subject.USER}|{APPLICATION_COOKIES}"
     yield Row("PassProxy, with a session and the signed assertion", signing, "", cookie, seen, is_closed=True)
+    port, secret = free_port(), secrets.token_urlsafe(32)
+    more = (
+        f"passthrough: {{tokens: [{{name: backup, hash: 'sha256:{hashlib.sha256(secret.encode()).hexdigest()}'}}]}}\n"
+    )
+    file = subject.configuration(folder, port, application, "tokens", "")
+    file.write_text(file.read_text().replace("passthrough: {paths: [/health, /public/**]}\n", "") + more)
+    subject.session_cookie(file)
+    taking = stack.enter_context(Pinned(subject.command(file), core, port, folder / "tokens.log"))
+    bearer = {"X-Passproxy-Authorization": f"Bearer {secret}"}
+    yield Row(
+        "PassProxy, with a bearer token", taking, "", None, f"|{APPLICATION_COOKIES}", is_closed=True, more=bearer
+    )
 
 
 def _measure(rounds: int, seconds: int) -> Iterator[str]:

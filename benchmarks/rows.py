@@ -7,8 +7,8 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from statistics import median
 
@@ -32,7 +32,7 @@ class Row:
 
     `sees` is what the application must be told, as `user|cookies`, or `user|` alone where the proxy's own
     cookies may pass. With `is_closed`, whoever brings no session must not get the page. `missing` says
-    why there is no proxy.
+    why there is no proxy; `more` are further header fields.
     """
 
     name: str
@@ -42,15 +42,16 @@ class Row:
     sees: str = ""
     is_closed: bool = False
     missing: str = ""
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def check(self) -> None:
         """Raises `Failed` unless the row does what its name says."""
         if self.proxy is None:
             return
-        page = ask(self.proxy.port, f"{self.prefix}/d/abc?x=1", self.session_cookie)
+        page = ask(self.proxy.port, f"{self.prefix}/d/abc?x=1", self.session_cookie, self.more)
         if page != (200, BODY):
             raise Failed(f"{self.name}: answered {page[0]} with {len(page[1])} bytes, not with the application's page")
-        status, seen = ask(self.proxy.port, f"{self.prefix}/who", self.session_cookie)
+        status, seen = ask(self.proxy.port, f"{self.prefix}/who", self.session_cookie, self.more)
         said = seen.decode()
         if status != 200 or (said != self.sees and not (self.sees.endswith("|") and said.startswith(self.sees))):
             raise Failed(f"{self.name}: the application was told {said.partition('|')[0]!r}")
@@ -61,7 +62,7 @@ class Row:
         if self.proxy is None:
             return None
         target = f"{self.prefix}/d/abc?x=1"
-        asked = fields(self.session_cookie)
+        asked = {**fields(self.session_cookie), **self.more}
         try:
             # What is ours has to answer every time.
             lenient = not self.name.startswith("PassProxy")

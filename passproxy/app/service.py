@@ -68,6 +68,7 @@ class Service:
             self._gateway = Gateway(self._built.parts, self._server.spawn)
             audit.event("audit.keys", verifying=" ".join(self._built.kids))
             async with self._told():
+                self._watch.ticks.append(self._gateway.end_what_is_over)
                 await self._server.open(self._gateway)
                 await self._served(stop, ready)
 

@@ -88,6 +88,10 @@ class Tokens:
             raise self._failed(address(), now)
         return self._within(found, head, address, now)
 
+    def has(self, token: Token) -> bool:
+        """Whether a token is one of these, with this very scope."""
+        return any(token == one for one, _, _ in self._tokens)
+
     def _in_authorization_field(self, head: RequestHead, address: Address, now: float) -> Token | None:
         """There, what is none of ours is the application's."""
         values = head.noted.get(AUTHORIZATION) if self._in_authorization else None

@@ -180,6 +180,12 @@ class Decider:
             return Refuse(self._judge.refusal(judgement, None), None)
         return Forward(None, crumbs.others, upgrade, None, token=token)
 
+    def still_holds(self, known: Known | Token) -> bool:
+        """Whether what a request was let in with would let in another one, its own end aside."""
+        if isinstance(known, Token):
+            return self._site.tokens is not None and self._site.tokens.has(known)
+        return self._site.sessions.still_holds(known)
+
     def session_of(self, head: RequestHead, now: float) -> Known | None:
         """Whose request it is, whatever becomes of it; all of it, as its cookie brings it."""
         crumbs = self._site.names.crumbs(head.noted.get(b"cookie", []))

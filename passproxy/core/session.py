@@ -293,6 +293,10 @@ class Sessions:
             self._reader,
         )
 
+    def still_holds(self, known: Known) -> bool:
+        """Whether a session that was opened once has not been revoked since, by its end or by a new configuration."""
+        return known.issued_at >= self._rules.not_before and not (self._revoked and self._is_revoked(known))
+
     def _is_revoked(self, known: Known) -> bool:
         revoked, issued_at, handles = self._revoked, known.issued_at, known.handles
         each = (handles[at : at + _HANDLE_CHARACTERS] for at in range(0, len(handles), _HANDLE_CHARACTERS))

@@ -10,8 +10,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import Protocol
 
+from passproxy.core.bearer import Token
 from passproxy.core.errors import UpstreamError
 from passproxy.core.http1 import RequestHead
+from passproxy.core.session import Known
 from passproxy.core.upgrade import Upgrade
 from passproxy.web.connection import ClientConnection
 
@@ -23,10 +25,10 @@ class Exchange:
     """
     One request on its way to the application, and who waits for the answer.
 
-    `cookies` are Set-Cookie fields of ours that go along with the answer.
+    `opened_by` says who opens a tunnel. `cookies` are Set-Cookie fields of ours that go along with the answer.
     """
 
-    __slots__ = ("client", "cookies", "head", "is_retried", "session_ends_at", "upgrade", "wire")
+    __slots__ = ("client", "cookies", "head", "is_retried", "opened_by", "session_ends_at", "upgrade", "wire")
 
     def __init__(
         self, client: ClientConnection, head: RequestHead, wire: bytes, upgrade: Upgrade | None, session_ends_at: float
@@ -37,6 +39,7 @@ class Exchange:
         self.upgrade = upgrade
         self.session_ends_at = session_ends_at
         self.is_retried = False
+        self.opened_by: Known | Token | None = None
         self.cookies: tuple[tuple[str, str], ...] = ()
 
     @property

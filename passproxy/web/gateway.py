@@ -22,7 +22,7 @@ from passproxy.core.errors import (
     UpstreamError,
     UpstreamUnreachable,
 )
-from passproxy.core.frames import FrameCursor
+from passproxy.core.frames import SESSION_OVER, FrameCursor
 from passproxy.core.headers import outgoing, read_anew
 from passproxy.core.http1 import RequestHead
 from passproxy.core.judging import Report
@@ -163,6 +163,8 @@ class Gateway:
         if token is not None and token.expires_at != float("inf"):
             ends_at = token.expires_at
         exchange = Exchange(client, head, wire, upgrade, ends_at)
+        if upgrade is not None:
+            exchange.opened_by = token or session
         if fields:
             exchange.cookies = tuple(fields)
         self._send(exchange)
@@ -216,7 +218,8 @@ class Gateway:
         idle_seconds = parts.pool.limits.idle_seconds
         cursor = None if exchange.upgrade is None or exchange.upgrade.accept is None else FrameCursor()
         closed = self._tunnel_closed
-        tunnel = Tunnel(client.transport, upstream, parts.watch, idle_seconds, ends_at, closed, cursor)
+        by = exchange.opened_by
+        tunnel = Tunnel(client.transport, upstream, parts.watch, idle_seconds, ends_at, closed, cursor, by)
         self.tunnels.add(tunnel)
         # Only now: a transport that is full tells its protocol once, and that has to be the tunnel's.
         client.transport.write(head)
@@ -228,6 +231,13 @@ class Gateway:
     def _tunnel_closed(self, tunnel: Tunnel, reason: str) -> None:
         self.tunnels.discard(tunnel)
         log.event("debug", "upgrade.closed", reason=reason)
+
+    def end_what_is_over(self) -> None:
+        """End the tunnels whose session was revoked, or whose token is none any more; once a tick."""
+        decider = self._parts.decider
+        for tunnel in list(self.tunnels):
+            if tunnel.opened_by is not None and not decider.still_holds(tunnel.opened_by):
+                tunnel.end(SESSION_OVER, "the session ended")
 
     # Our own pages.
 

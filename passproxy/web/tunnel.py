@@ -12,7 +12,9 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
+from passproxy.core.bearer import Token
 from passproxy.core.frames import GOING_AWAY, SESSION_OVER, FrameCursor, close_frame
+from passproxy.core.session import Known
 from passproxy.web.watch import Watch
 
 #: For the rest of a frame, and for the browser to have read why it ends.
@@ -24,6 +26,7 @@ class Tunnel:
     Two transports joined. `ends_at` is on the monotonic clock: when the session ends.
 
     `cursor` is given for a WebSocket, and stands where the application's first bytes begin.
+    `opened_by` is the session or the token that may end before its time.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class Tunnel:
         ends_at: float,
         closed: Callable[[Tunnel, str], None],
         cursor: FrameCursor | None = None,
+        opened_by: Known | Token | None = None,
     ) -> None:
         self._watch = watch
         self._idle_seconds = idle_seconds
@@ -43,6 +47,7 @@ class Tunnel:
         self._reason = "closed by one side"
         self._ended = 0
         self._cursor = cursor
+        self.opened_by = opened_by
         self._farewell = b""
         self._client, self._upstream = client, upstream
         self._sides = (_ClientSide(self, client, upstream), _ApplicationSide(self, upstream, client))

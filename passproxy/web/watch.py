@@ -32,6 +32,8 @@ class Watch:
         self.clock = monotonic
         self.now = monotonic()
         self.watched: set[Watched] = set()
+        #: What else is looked at once a tick.
+        self.ticks: list[Callable[[], None]] = []
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -43,3 +45,5 @@ class Watch:
         self.now = now = self.clock()
         for one in [one for one in self.watched if one.deadline < now]:
             one.expire()
+        for tick in self.ticks:
+            tick()

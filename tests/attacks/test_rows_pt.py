@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from passproxy.core.errors import ConfigError
+from passproxy.core.frames import SESSION_OVER, close_frame
 from tests.fakes.gateway import PassProxy, get, navigation, protecting, request
 from tests.fakes.log import Log
 from tests.fakes.raw import Answer, Raw
 from tests.fakes.upstream import Upstream
-from tests.fakes.websocket import accepting, handshake
+from tests.fakes.websocket import GREETING, accepting, handshake
 
 SECRET = "backup-token-with-plenty-of-characters"
 FIELD = f"X-Passproxy-Authorization: Bearer {SECRET}"
@@ -166,3 +167,13 @@ async def test_the_usual_field_counts_where_that_is_allowed(upstream, tmp_path):
     assert second.all(b"authorization") == [b"Bearer of-the-applications-own"]
     async with taking(upstream, tmp_path) as passproxy:
         assert (await asked(passproxy, get("/api/x", usual))).status == 401
+
+
+async def test_pt_10_and_what_it_has_opened_is_closed(upstream, tmp_path):
+    upstream.script = accepting
+    async with taking(upstream, tmp_path) as passproxy, Raw(passproxy.address) as raw:
+        await raw.send(handshake(FIELD))
+        await raw.head()
+        assert await raw.take(len(GREETING)) == GREETING
+        passproxy.reload(passthrough={"tokens": []})
+        assert await raw.rest() == close_frame(SESSION_OVER, "the session ended")

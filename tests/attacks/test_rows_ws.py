@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from passproxy.app import building
-from passproxy.core.frames import GOING_AWAY, close_frame
+from passproxy.core.frames import GOING_AWAY, SESSION_OVER, close_frame
 from passproxy.web.exchange import Limits
 from tests.attacks.edge import Edge
 from tests.fakes.gateway import PassProxy, eventually, get, protecting
@@ -218,3 +218,31 @@ async def test_ws_20_a_stream_of_events_is_neither_kept_nor_cut(
             assert await raw.take(14) == b"9\r\ndata: %d\n\n\r\n" % number
             proceed.set()
         assert await raw.take(5) == b"0\r\n\r\n"
+
+
+OVER = close_frame(SESSION_OVER, "the session ended")
+
+
+async def test_ws_09_no_longer_than_its_revocation(ticking: None, passproxy: PassProxy, log: Log) -> None:
+    """A logout ends the sockets of that session with a code that its page can read; another session's goes on."""
+    cookie = passproxy.cookie()
+    async with tunnel(passproxy, cookie=cookie) as raw, tunnel(passproxy) as other, Raw(passproxy.address) as asking:
+        wire = get("/.passproxy/logout", "Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", cookie=cookie)
+        assert (await asking.ask(wire)).status in (200, 302, 303)
+        assert await raw.rest() == OVER
+        await other.send(b"still here")
+        assert await other.take(10) == b"still here"
+
+
+async def test_ws_09_no_longer_than_another_instance_says(ticking: None, upstream: Upstream, tmp_path: Path) -> None:
+    listed = tmp_path / "revoked"
+    revocation = {"store": f"file:{listed}"}
+    async with protecting(upstream.url, tmp_path, revocation=revocation) as passproxy, tunnel(passproxy) as raw:
+        await asyncio.to_thread(listed.write_bytes, b'{"handle": "*", "at": 9999999999}\n')
+        assert await raw.rest() == OVER
+
+
+async def test_ws_09_no_longer_than_the_configuration_says(ticking: None, passproxy: PassProxy) -> None:
+    async with tunnel(passproxy) as raw:
+        passproxy.reload(session={"not_before": "2999-01-01T00:00:00Z"})
+        assert await raw.rest() == OVER
