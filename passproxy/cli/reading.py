@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 
+from passproxy.app.startable import self_test
 from passproxy.cli.files import add_file, loaded
 from passproxy.core.errors import ConfigError
 from passproxy.core.plain import written
@@ -15,7 +17,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m passproxy.cli.reading", description=__doc__)
     add_file(parser)
     try:
-        answer = written(loaded(parser.parse_args().file))
+        settings = loaded(parser.parse_args().file)
+        # Here too: what it takes would stay with whoever serves.
+        self_test(settings, time.time())
+        answer = written(settings)
     except ConfigError as error:
         answer = json.dumps({"problems": error.problems})
     sys.stdout.write(answer)

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import uvloop
 
 from passproxy.app.service import Service
-from passproxy.app.startable import self_test
 from passproxy.cli.dangers import dangers
 from passproxy.core.errors import ConfigError
 from passproxy.web import audit, log
@@ -33,7 +32,6 @@ def serve(settings: Settings, read: Callable[[], Settings]) -> int:
     # A core dump would hold keys and tokens.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _prepare(settings)
-    self_test(settings, time.time())
     try:
         uvloop.run(_serve(settings, read))
     except OSError as error:

@@ -135,16 +135,15 @@ def test_sc_04_each_forgery_is_one_that_the_self_test_notices(forged: str, monke
     assert selftest.failures(time.time()) == [f"a response is accepted although it {forged}"]
 
 
-_SABOTAGED = """
-import sys
+#: What Python imports in each process before anything else: the children of a command are sabotaged too.
+_SABOTAGE = """
+import os
 from passproxy.core.tokens import KeyRing
 from passproxy.idp.oidc import selftest
-if sys.argv[1] == "sessions":
+if os.environ["SABOTAGED"] == "sessions":
     KeyRing.unseal = lambda *_: {"sub": "anybody"}
-if sys.argv[1] == "tokens":
+if os.environ["SABOTAGED"] == "tokens":
     selftest.verified_claims = lambda *_: {"sub": "anybody"}
-from passproxy.cli import main
-sys.exit(main([sys.argv[2], sys.argv[3]]))
 """
 
 
@@ -159,9 +158,13 @@ def test_sc_04_an_installation_that_accepts_what_is_forged_does_not_start(
         f"domain: app.example.com\nlisten: 127.0.0.1:{free_port()}\nstate_dir: {tmp_path}/state\n"
         "upstream: {url: 'http://127.0.0.1:9'}\noidc: {issuer: 'http://127.0.0.1:9', client_id: app}\n"
     )
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(_SABOTAGE)
+    paths = [str(tmp_path / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
     done = subprocess.run(
-        [sys.executable, "-P", "-c", _SABOTAGED, what, command, str(tmp_path / "app.yaml")],
+        [sys.executable, "-P", "-m", "passproxy", command, str(tmp_path / "app.yaml")],
         capture_output=True, text=True, timeout=2 * WAIT_SECONDS, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "SABOTAGED": what},
     )  # fmt: skip
     assert done.returncode == 78, done.stderr
     assert f"this installation: {noticed} although it has no algorithm" in done.stderr
