@@ -6,6 +6,7 @@ hostile working directory or a careless flag of Python could change.
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
