@@ -7,6 +7,7 @@ Values and interfaces alone; nothing is sent here.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,10 +24,11 @@ class Exchange:
     """
     One request on its way to the application, and who waits for the answer.
 
-    `cookies` are Set-Cookie fields of ours that go along with the answer.
+    `cookies` are Set-Cookie fields of ours that go along with the answer, `marks` those that
+    depend on the ones of the application (core/cleanup.py).
     """
 
-    __slots__ = ("client", "cookies", "head", "is_retried", "session_ends_at", "upgrade", "wire")
+    __slots__ = ("client", "cookies", "head", "is_retried", "marks", "session_ends_at", "upgrade", "wire")
 
     def __init__(
         self, client: ClientConnection, head: RequestHead, wire: bytes, upgrade: Upgrade | None, session_ends_at: int
@@ -38,6 +40,7 @@ class Exchange:
         self.session_ends_at = session_ends_at
         self.is_retried = False
         self.cookies: tuple[tuple[str, str], ...] = ()
+        self.marks: Callable[[Iterable[bytes]], list[str]] | None = None
 
     @property
     def is_repeatable(self) -> bool:

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
 from passproxy.core.assertion import Assertions
+from passproxy.core.cleanup import Cleanup
 from passproxy.core.counts import Counts
-from passproxy.core.decision import Decider, Decision, Forward, Refuse, Renew, Rescue, Serve, StartLogin
+from passproxy.core.decision import Decider, Decision, Forward, Refuse, Renew, Rescue, Serve, StartLogin, is_navigation
 from passproxy.core.errors import (
     EndpointUnknown,
     LoginError,
@@ -73,6 +74,7 @@ class Parts:
     host: bytes | None
     assertions: Assertions | None
     counts: Counts
+    cleanup: Cleanup | None = None
 
 
 class Gateway:
@@ -178,10 +180,18 @@ class Gateway:
         identity = parts.public_lines if session is None else session.lines
         if session is not None and parts.assertions is not None:
             identity += parts.assertions.line(session, parts.clock())
+        cookies, marks = decision.cookies, None
+        if session is not None and parts.cleanup is not None:
+            admitted = parts.cleanup.admitted(session.session, head.noted.get(b"cookie", []), head.path)
+            cookies, marks = admitted.cookies, admitted.marks
+            if admitted.foreign and is_navigation(head):
+                # Only there: what a page loads comes in parallel, and a late answer would remove what a new one set.
+                expired = parts.cleanup.expired(admitted.foreign, head.path)
+                fields = (*fields, *(("Set-Cookie", value) for value in expired))
         wire = outgoing(
             head,
             host=parts.host or head.noted[b"host"][0],
-            cookies=decision.cookies,
+            cookies=cookies,
             identity=identity,
             forwarded=parts.forwarded.lines(client.peer, head.noted.get(b"x-forwarded-for")),
             request_id=client.request_id,
@@ -191,6 +201,7 @@ class Gateway:
         exchange = Exchange(client, head, wire, upgrade, 0 if session is None else session.expires_at)
         if fields:
             exchange.cookies = tuple(fields)
+        exchange.marks = marks
         self._send(exchange)
 
     def _send(self, exchange: Exchange) -> None:
