@@ -13,12 +13,16 @@ from passproxy.core.cleanup import (
     MARKS_LIMIT,
     NAME_LIMIT_BYTES,
     PATTERN_LIMIT_CHARACTERS,
+    PATTERNS_LIMIT,
+    STORAGE_KEY_LIMIT_CHARACTERS,
+    STORAGE_KEYS_LIMIT,
     Cleanup,
     CleanupRules,
     Occasion,
     checked_pattern,
 )
 from passproxy.core.session import Session
+from passproxy.core.settings import Settings
 from passproxy.core.tokens import KeyRing
 from tests.core.given import ALICE, KEY, NAMES, NOW, OLD_KEY, ORIGIN
 
@@ -176,3 +180,46 @@ def test_the_application_s_own_login_gets_the_target_but_for_itself(target, expe
     one = cleanup(reauth_url="https://app.example.com/login?to={path}")
     assert one.onward(target) == expected
     assert cleanup().onward(target) == target
+
+
+def configured(**cleanup: Any) -> Settings:
+    return Settings.model_validate(
+        {
+            "domain": "app.example.com",
+            "upstream": {"url": "http://127.0.0.1:3000"},
+            "oidc": {"issuer": "https://idp.example.com", "client_id": "app", "client_secret": "s3cret-of-the-client"},
+            "cleanup": cleanup,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("cleanup", "problem"),
+    [
+        ({"reauth_redirect_url": "https://evil.example/login"}, "on this origin"),
+        ({"reauth_redirect_url": "https://app.example.com.evil.example/"}, "on this origin"),
+        ({"reauth_redirect_url": "https://app.example.com:8443/"}, "on this origin"),
+        ({"reauth_redirect_url": "https://app.example.com//evil.example/"}, "on this origin"),
+        ({"reauth_redirect_url": "https://app.example.com/.passproxy/logout"}, "on this origin"),
+        ({"reauth_redirect_url": "https://app.example.com/{path}/{path}"}, "one place"),
+        ({"reauth_redirect_url": "https://app.example.com/{user}"}, "one place"),
+        ({"on": ["logout"]}, "needs user_change"),
+        ({"clear_site_data": ["cookies"]}, "cache"),
+        ({"cookies": ["(a+)+"]}, "without groups"),
+        ({"cookies": [f"a{number}" for number in range(PATTERNS_LIMIT + 1)]}, "at most 10"),
+        ({"storage_keys": [f"a{number}" for number in range(STORAGE_KEYS_LIMIT + 1)]}, "at most 50"),
+        ({"storage_keys": ["x" * (STORAGE_KEY_LIMIT_CHARACTERS + 1)]}, "at most 200"),
+    ],
+)
+def test_a_configuration_that_leads_elsewhere_or_has_no_bound_is_refused(cleanup, problem):
+    with pytest.raises(ValueError, match=problem):
+        configured(**cleanup)
+
+
+def test_a_configuration_at_every_limit_is_taken():
+    settings = configured(
+        cookies=[f"a{number}" for number in range(PATTERNS_LIMIT)],
+        storage_keys=["x" * STORAGE_KEY_LIMIT_CHARACTERS] * STORAGE_KEYS_LIMIT,
+        reauth_redirect_url="https://app.example.com/login?to={path}",
+    )
+    assert len(settings.cleanup.cookies) == PATTERNS_LIMIT
