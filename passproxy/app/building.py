@@ -22,7 +22,8 @@ import aiohttp
 from passproxy.app.dial import dial_to
 from passproxy.core.access import attribute_rules_of, identity_headers_of, policy_of, tokens_of
 from passproxy.core.assertion import AssertionRules, Assertions
-from passproxy.core.cookies import cookie_names
+from passproxy.core.cleanup import Cleanup, CleanupRules
+from passproxy.core.cookies import CookieNames, cookie_names
 from passproxy.core.counts import Counts
 from passproxy.core.decision import Decider, Site
 from passproxy.core.errors import ConfigError
@@ -125,6 +126,7 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
         provider = build(settings, origin, tools.http, state_dir, copies, tools.clock)
     logins = Logins(provider, PendingLogins(ring, names), sessions, rules, None if before is None else before.logins)
     assertions = _assertions(settings, ring, origin, policy)
+    cleanup = _cleanup(settings, ring, names, origin)
     renewed_before = None if before is None else before.parts.renewals
     parts = Parts(
         origin=origin,
@@ -142,7 +144,7 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
                 forwarded.client,
                 pseudonym(origin),
                 tokens_of(settings),
-                assertions is not None,
+                assertions is not None or bool(settings.cleanup.cookies),
             )
         ),
         forwarded=forwarded,
@@ -156,6 +158,7 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
             tools.counts,
             policy.roles_of,
             assertions,
+            cleanup,
         ),
         renewals=Renewals(provider, sessions, ring, rules, tools.counts, tools.spawn, renewed_before),
         pages=pages,
@@ -165,6 +168,7 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
         host=None if settings.upstream.preserve_host else dial.authority,
         assertions=assertions,
         counts=tools.counts,
+        cleanup=cleanup if settings.cleanup.cookies else None,
     )
     access = AccessLog(forwarded, parts.decider.session_of) if settings.log.access else None
     return Built(settings, parts, provider, logins, revocations, ring.kids, access, provider_made_from, pool_made_from)
@@ -212,6 +216,16 @@ def _assertions(settings: Settings, ring: KeyRing, origin: Origin, policy: Polic
         return None
     rules = AssertionRules(asked.header, asked.audience or str(origin), asked.lifetime)
     return Assertions(ring, origin, rules, policy.roles_of)
+
+
+def _cleanup(settings: Settings, ring: KeyRing, names: CookieNames, origin: Origin) -> Cleanup | None:
+    asked = settings.cleanup
+    if not (asked.cookies or asked.storage_keys or asked.clear_site_data or asked.reauth_redirect_url):
+        return None
+    rules = CleanupRules(
+        asked.cookies, asked.storage_keys, asked.clear_site_data, asked.reauth_redirect_url, frozenset(asked.on)
+    )
+    return Cleanup(ring, names, origin, rules)
 
 
 def _limits(settings: Settings) -> Limits:

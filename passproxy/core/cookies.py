@@ -116,6 +116,16 @@ class CookieNames:
         """How often logins led nowhere (loop.py)."""
         return f"{self.session}-loop"
 
+    @property
+    def clean(self) -> str:
+        """For whom this browser was cleaned last (cleanup.py)."""
+        return f"{self.session}-clean"
+
+    @property
+    def mark_prefix(self) -> str:
+        """Of the marks beside cookies of the application (cleanup.py)."""
+        return f"{self.session}-own-"
+
     def parts(self, token: str) -> dict[str, str]:
         """
         The cookies of a session token, which fits one unless it is long; then it says in how many it is.

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from passproxy.core.cleanup import STORAGE_KEY_LIMIT_CHARACTERS, checked_pattern
 from passproxy.core.headers import PREFIX
 from passproxy.core.identity import has_unsafe
 from passproxy.core.identity_headers import name_problem, template
@@ -363,6 +364,8 @@ Network = Annotated[str, AfterValidator(_network), Written("address or network",
 Pattern = Annotated[Text, AfterValidator(_pattern), Written("regular expression", r"\S")]
 PathPattern = Annotated[str, AfterValidator(_path_pattern), _PATH_PATTERN]
 PublicPattern = Annotated[str, AfterValidator(_public_pattern), _PATH_PATTERN]
+CookiePattern = Annotated[str, AfterValidator(checked_pattern), Written("regular expression", r"\S")]
+StorageKey = Annotated[Text, Field(max_length=STORAGE_KEY_LIMIT_CHARACTERS), Written("text", r"\S")]
 RuleName = Annotated[Text, AfterValidator(_rule_name), Written("text", r"\S")]
 RoleName = Annotated[Text, AfterValidator(_role_name), Written("text", r"^[^,;|]+$")]
 AttributeValue = Annotated[Text, AfterValidator(_attribute_value), Written("text or *@domain", r"\S")]

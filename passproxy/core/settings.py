@@ -9,10 +9,12 @@ resolved before these models see it.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from passproxy.core.cleanup import PATTERNS_LIMIT, STORAGE_KEYS_LIMIT, Occasion
 from passproxy.core.formats import (
     AssertionName,
     AttributeValues,
@@ -20,6 +22,7 @@ from passproxy.core.formats import (
     AuditTarget,
     Bytes,
     CookieName,
+    CookiePattern,
     GroupList,
     HeaderName,
     HostName,
@@ -42,6 +45,7 @@ from passproxy.core.formats import (
     Seconds,
     Secret,
     Skew,
+    StorageKey,
     SupportUrl,
     Template,
     Text,
@@ -54,6 +58,8 @@ from passproxy.core.formats import (
 )
 from passproxy.core.headers import normal_form
 from passproxy.core.profiles import PROFILES
+from passproxy.core.routing import PREFIX
+from passproxy.core.urls import Origin
 
 #: Below a minute a session ends while its page still loads; above a month nobody
 #: remembers having logged in (and a stolen cookie lives as long).
@@ -391,6 +397,28 @@ class RevocationSettings(Section):
     store: RevocationStore = "memory"
 
 
+class CleanupSettings(Section):
+    """What of the application's own session must not outlive the visitor that it was made for."""
+
+    cookies: Annotated[tuple[CookiePattern, ...], Listed, Field(max_length=PATTERNS_LIMIT)] = ()
+    storage_keys: Annotated[tuple[StorageKey, ...], Listed, Field(max_length=STORAGE_KEYS_LIMIT)] = ()
+    clear_site_data: Annotated[tuple[Literal["cache", "storage"], ...], Listed] = ()
+    reauth_redirect_url: ProviderUrl | None = None
+    on: Annotated[tuple[Occasion, ...], Listed, Field(min_length=1)] = ("user_change", "reauth", "logout")
+
+    @model_validator(mode="after")
+    def _covers_another_user(self) -> CleanupSettings:
+        if "user_change" not in self.on:
+            raise ValueError("on needs user_change: what one visitor left must never reach another")
+        return self
+
+    @model_validator(mode="after")
+    def _place_is_the_path_alone(self) -> CleanupSettings:
+        if re.search(r"[{}]", (self.reauth_redirect_url or "").replace("{path}", "", 1)):
+            raise ValueError("reauth_redirect_url knows one place, {path}, once")
+        return self
+
+
 class SupportSettings(Section):
     url: SupportUrl | None = None
     footer: str = ""
@@ -429,10 +457,18 @@ class Settings(Section):
     passthrough: PassthroughSettings = PassthroughSettings()
     access: AccessSettings = AccessSettings()
     revocation: RevocationSettings = RevocationSettings()
+    cleanup: CleanupSettings = CleanupSettings()
     support: SupportSettings = SupportSettings()
     admin: AdminSettings = AdminSettings()
     log: LogSettings = LogSettings()
     state_dir: Text | None = None
+
+    @model_validator(mode="after")
+    def _reauthentication_stays_here(self) -> Settings:
+        url, here = self.cleanup.reauth_redirect_url, f"{Origin.of(self.domain, self.origin)}"
+        if url is not None and (not url.startswith(here + "/") or url.startswith((here + PREFIX, here + "//"))):
+            raise ValueError("cleanup.reauth_redirect_url must be a page of the application, on this origin")
+        return self
 
     @model_validator(mode="after")
     def _no_header_is_signed_and_said(self) -> Settings:

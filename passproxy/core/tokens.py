@@ -65,6 +65,7 @@ class Purpose(Enum):
     FORM = "pp-form"
     LOOP = "pp-loop"
     ASSERTION = "pp-assertion"
+    CLEANUP = "pp-cleanup"
     DOCTOR = "pp-doctor+jwt"
 
 

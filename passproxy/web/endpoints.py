@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from passproxy.core.assertion import JWKS_PATH, TRUST_PATH, Assertions
+from passproxy.core.cleanup import Cleanup
 from passproxy.core.cookies import CookieNames, Crumbs
 from passproxy.core.counts import Counts
 from passproxy.core.errors import ChallengeMalformed, EndpointUnknown, LoginRequired, PassProxyError
@@ -19,6 +20,7 @@ from passproxy.core.urls import Origin
 from passproxy.idp.login import Logins
 from passproxy.idp.logout import Logouts
 from passproxy.web.asked import Asked
+from passproxy.web.cleanup import CleanupEndpoint
 from passproxy.web.login import RESTORE, LoginEndpoints
 from passproxy.web.logout import LogoutEndpoints
 from passproxy.web.rescue import RescueEndpoints
@@ -48,14 +50,16 @@ class Endpoints:
         counts: Counts,
         roles_of: Callable[[Iterable[str]], tuple[str, ...]],
         assertions: Assertions | None = None,
+        cleanup: Cleanup | None = None,
     ) -> None:
         self._roles_of = roles_of
         self._names = names
         self._provider = logins.provider
         self._ring = logins.ring
         self._assertions = assertions
-        self._login = LoginEndpoints(origin, names, logins, pages, counts)
-        self._logout = LogoutEndpoints(origin, names, logouts, pages)
+        self._cleanup = None if cleanup is None else CleanupEndpoint(names, cleanup, pages)
+        self._login = LoginEndpoints(origin, names, logins, pages, counts, cleanup is not None)
+        self._logout = LogoutEndpoints(origin, names, logouts, pages, self._cleanup)
         self._rescue = RescueEndpoints(origin, names, logins.ring, pages)
         self.cookies = SessionCookies(names)
 
@@ -122,6 +126,8 @@ class Endpoints:
             return document("text/plain; charset=utf-8", b"ok\n")
         if asked.endpoint == "logged-out":
             return self._logout.logged_out(asked)
+        if asked.endpoint == "clean" and self._cleanup is not None:
+            return self._cleanup.clean(asked, self._login.landing(asked))
         if asked.endpoint == "userinfo":
             return _userinfo(asked, self._roles_of)
         if asked.endpoint == DOCTOR:

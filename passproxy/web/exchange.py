@@ -7,6 +7,7 @@ Values and interfaces alone; nothing is sent here.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,10 +26,21 @@ class Exchange:
     """
     One request on its way to the application, and who waits for the answer.
 
-    `opened_by` says who opens a tunnel. `cookies` are Set-Cookie fields of ours that go along with the answer.
+    `opened_by` says who opens a tunnel. `cookies` are Set-Cookie fields of ours that go along with the
+    answer, `marks` those that depend on the ones of the application (core/cleanup.py).
     """
 
-    __slots__ = ("client", "cookies", "head", "is_retried", "opened_by", "session_ends_at", "upgrade", "wire")
+    __slots__ = (
+        "client",
+        "cookies",
+        "head",
+        "is_retried",
+        "marks",
+        "opened_by",
+        "session_ends_at",
+        "upgrade",
+        "wire",
+    )
 
     def __init__(
         self, client: ClientConnection, head: RequestHead, wire: bytes, upgrade: Upgrade | None, session_ends_at: float
@@ -41,6 +53,7 @@ class Exchange:
         self.is_retried = False
         self.opened_by: Known | Token | None = None
         self.cookies: tuple[tuple[str, str], ...] = ()
+        self.marks: Callable[[Iterable[bytes]], list[str]] | None = None
 
     @property
     def is_repeatable(self) -> bool:

@@ -13,8 +13,8 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, assert_never
 
-from passproxy.core.bearer import AUTHORIZATION, without_authorization
-from passproxy.core.decision import Decision, Forward, Refuse, Renew, Rescue, Serve, StartLogin
+from passproxy.core.bearer import AUTHORIZATION, Token, without_authorization
+from passproxy.core.decision import Decision, Forward, Refuse, Renew, Rescue, Serve, StartLogin, is_navigation
 from passproxy.core.errors import (
     Overloaded,
     PassProxyError,
@@ -27,6 +27,7 @@ from passproxy.core.headers import outgoing, read_anew
 from passproxy.core.http1 import RequestHead
 from passproxy.core.judging import Report
 from passproxy.core.rescue import FORM_LIMIT_BYTES
+from passproxy.core.session import Known
 from passproxy.idp.renewal import Ended, Renewed
 from passproxy.web import audit, log
 from passproxy.web.asked import Asked
@@ -131,43 +132,58 @@ class Gateway:
     def _forward(
         self, head: RequestHead, client: ClientConnection, decision: Forward, fields: Iterable[Field] = ()
     ) -> None:
-        parts, session, upgrade, token = self._parts, decision.session, decision.upgrade, decision.token
-        if token is not None:
-            self.counts.tokens[token.name] += 1
-            audit.event("audit.token", token=token.name, **self._refusals.place(head, client))
-            if AUTHORIZATION in head.noted:
-                head = without_authorization(head)
+        parts, session, upgrade = self._parts, decision.session, decision.upgrade
+        if decision.token is not None:
+            identity, ends_at = self._as_token(decision.token, head, client), decision.token.expires_at
+            head = without_authorization(head) if AUTHORIZATION in head.noted else head
         elif session is None:
-            self.counts.public += 1
-            if decision.rejected is not None:
-                self.counts.sessions_refused[decision.rejected] += 1
+            identity, ends_at = self._as_nobody(decision), NEVER
         else:
-            self.counts.forwarded += 1
-            client.session = session
-        identity = parts.public_lines if session is None else session.lines
-        if session is not None and parts.assertions is not None:
-            identity += parts.assertions.line(session, parts.clock())
-        if token is not None:
-            identity += f"X-Passproxy-Token: {token.name}\r\n".encode()
+            identity, ends_at = self._as_somebody(session, client), float(session.expires_at)
+        cookies, marks = decision.cookies, None
+        if session is not None and parts.cleanup is not None:
+            admitted = parts.cleanup.admitted(session.session, head.noted.get(b"cookie", []), head.path)
+            cookies, marks = admitted.cookies, admitted.marks
+            if admitted.foreign and is_navigation(head):
+                # Only there: what a page loads comes in parallel, and a late answer would remove what a new one set.
+                expired = parts.cleanup.expired(admitted.foreign, head.path)
+                fields = (*fields, *(("Set-Cookie", value) for value in expired))
         wire = outgoing(
             head,
             host=parts.host or head.noted[b"host"][0],
-            cookies=decision.cookies,
+            cookies=cookies,
             identity=identity,
             forwarded=parts.forwarded.lines(client.peer, head.noted.get(b"x-forwarded-for")),
             request_id=client.request_id,
             is_public=session is None,
             connection=b"" if upgrade is None else upgrade.lines,
         )
-        ends_at = 0.0 if session is None else float(session.expires_at)
-        if token is not None and token.expires_at != float("inf"):
-            ends_at = token.expires_at
         exchange = Exchange(client, head, wire, upgrade, ends_at)
         if upgrade is not None:
-            exchange.opened_by = token or session
+            exchange.opened_by = decision.token or session
         if fields:
             exchange.cookies = tuple(fields)
+        exchange.marks = marks
         self._send(exchange)
+
+    def _as_somebody(self, session: Known, client: ClientConnection) -> bytes:
+        parts = self._parts
+        self.counts.forwarded += 1
+        client.session = session
+        return (
+            session.lines if parts.assertions is None else session.lines + parts.assertions.line(session, parts.clock())
+        )
+
+    def _as_nobody(self, decision: Forward) -> bytes:
+        self.counts.public += 1
+        if decision.rejected is not None:
+            self.counts.sessions_refused[decision.rejected] += 1
+        return self._parts.public_lines
+
+    def _as_token(self, token: Token, head: RequestHead, client: ClientConnection) -> bytes:
+        self.counts.tokens[token.name] += 1
+        audit.event("audit.token", token=token.name, **self._refusals.place(head, client))
+        return self._parts.public_lines + f"X-Passproxy-Token: {token.name}\r\n".encode()
 
     def _send(self, exchange: Exchange) -> None:
         upstream = self._parts.pool.take(exchange)
@@ -212,9 +228,7 @@ class Gateway:
     def upstream_switches(self, exchange: Exchange, head: bytes, rest: bytes, upstream: asyncio.Transport) -> None:
         parts, client = self._parts, exchange.client
         waiting = client.release()
-        ends_at = NEVER
-        if exchange.session_ends_at:
-            ends_at = parts.watch.now + exchange.session_ends_at - parts.clock()
+        ends_at = parts.watch.now + exchange.session_ends_at - parts.clock()
         idle_seconds = parts.pool.limits.idle_seconds
         cursor = None if exchange.upgrade is None or exchange.upgrade.accept is None else FrameCursor()
         closed = self._tunnel_closed

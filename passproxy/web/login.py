@@ -39,6 +39,7 @@ from passproxy.web.session_cookies import SessionCookies
 LOGIN = PREFIX + "login"
 POPUP = PREFIX + "popup"
 RESTORE = PREFIX + "restore"
+_CLEAN = PREFIX + "clean"
 _START = PREFIX + "start"
 _RESUME = PREFIX + "resume"
 
@@ -52,13 +53,22 @@ _RESUMABLE = {error.code: error for error in (LoginUnknown, LoginExpired, LoginR
 class LoginEndpoints:
     """`start`, `login`, the callback, `resume` and `popup`."""
 
-    def __init__(self, origin: Origin, names: CookieNames, logins: Logins, pages: Pages, counts: Counts) -> None:
+    def __init__(
+        self,
+        origin: Origin,
+        names: CookieNames,
+        logins: Logins,
+        pages: Pages,
+        counts: Counts,
+        cleans: bool = False,
+    ) -> None:
         self._origin = origin
         self._names = names
         self._cookies = SessionCookies(names)
         self._logins = logins
         self._pages = pages
         self._counts = counts
+        self._cleans = cleans
         # A cross-site POST brings no Lax cookie; a plain redirect does.
         self._same_site: SameSite = "None" if logins.provider.callback_method == "POST" else "Lax"
 
@@ -119,8 +129,11 @@ class LoginEndpoints:
             request_id=asked.request_id,
         )
         audit.event("audit.login", **audit.who(session), client=asked.client, request_id=asked.request_id)
-        target = self._origin.url(self._landing(finished.return_to))
-        return redirect(target).with_fields(
+        target = self._landing(finished.return_to)
+        if self._cleans:
+            # An answer that is posted from the provider's site brings no cookie of ours; what follows it does.
+            target = f"{_CLEAN}?return_to={quote(target, safe='')}"
+        return redirect(self._origin.url(target)).with_fields(
             (
                 *self._cookies.set(session, finished.token, finished.kept, asked.crumbs, asked.now),
                 *self._outliving(session, asked),

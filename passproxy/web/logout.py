@@ -18,6 +18,7 @@ from passproxy.idp.base import Departure, LogoutNotice, Message
 from passproxy.idp.logout import Logouts
 from passproxy.web import audit, log
 from passproxy.web.asked import Asked
+from passproxy.web.cleanup import CleanupEndpoint
 from passproxy.web.responses import ANYWHERE_FROM_HERE, Field, Pages, Response, document, redirect
 from passproxy.web.session_cookies import SessionCookies
 
@@ -27,11 +28,14 @@ _LOGGED_OUT = PREFIX + "logged-out"
 class LogoutEndpoints:
     """`logout`, `logged-out`, and where the provider's messages about sessions arrive."""
 
-    def __init__(self, origin: Origin, names: CookieNames, logouts: Logouts, pages: Pages) -> None:
+    def __init__(
+        self, origin: Origin, names: CookieNames, logouts: Logouts, pages: Pages, cleanup: CleanupEndpoint | None = None
+    ) -> None:
         self._origin = origin
         self._cookies = SessionCookies(names)
         self._logouts = logouts
         self._pages = pages
+        self._cleanup = cleanup
 
     async def logout(self, asked: Asked) -> Response:
         """At once when the person asked for it here; a link on another site gets a page to confirm."""
@@ -53,8 +57,9 @@ class LogoutEndpoints:
                 request_id=asked.request_id,
             )
             audit.event("audit.logout", **audit.who(session), client=asked.client, request_id=asked.request_id)
+        cleaned = () if self._cleanup is None else self._cleanup.left(asked)
         return self._sent_on(departure).with_fields(
-            (*self._cookies.expire(asked.crumbs), *self._cookies.forget(asked.crumbs))
+            (*self._cookies.expire(asked.crumbs), *self._cookies.forget(asked.crumbs), *cleaned)
         )
 
     def logged_out(self, asked: Asked) -> Response:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from passproxy.core.assertion import Assertions
+from passproxy.core.cleanup import Cleanup
 from passproxy.core.counts import Counts
 from passproxy.core.decision import Decider
 from passproxy.core.forwarded import Forwarded
@@ -44,3 +45,4 @@ class Parts:
     host: bytes | None
     assertions: Assertions | None
     counts: Counts
+    cleanup: Cleanup | None = None

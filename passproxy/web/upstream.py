@@ -276,11 +276,16 @@ class UpstreamConnection(asyncio.Protocol):
     @staticmethod
     def _with_cookies(exchange: Exchange, lines: list[bytes]) -> list[bytes]:
         """With cookies of ours; then nothing on the way may keep the answer (CK-14)."""
-        if not exchange.cookies:
+        ours = exchange.cookies
+        if exchange.marks is not None:
+            set_cookies = [line[11:] for line in lines if line[:11].lower() == b"set-cookie:"]
+            ours += tuple(("Set-Cookie", value) for value in exchange.marks(set_cookies))
+        if not ours:
             return lines
         left = [line for line in lines if not line.lower().startswith((b"cache-control:", b"expires:", b"pragma:"))]
-        ours = (f"{name}: {value}".encode("latin-1") for name, value in exchange.cookies)
-        return [*left, *ours, b"Cache-Control: no-store"]
+        # First: what is expired there, the application may set anew.
+        written = (f"{name}: {value}".encode("latin-1") for name, value in ours)
+        return [*written, *left, b"Cache-Control: no-store"]
 
     def _begin_answer(self, exchange: Exchange, answer: AnswerHead, rest: bytes) -> None:
         client, counts = exchange.client, self._pool.counts
@@ -295,7 +300,7 @@ class UpstreamConnection(asyncio.Protocol):
         if not keeps:
             framing += b"Connection: close\r\n"
         lines = self._lines(answer)
-        if exchange.cookies:
+        if exchange.cookies or exchange.marks is not None:
             lines = self._with_cookies(exchange, lines)
         parts = [STATUS_LINES[answer.status], b"\r\n".join(lines), b"\r\n" if lines else b"", framing, b"\r\n"]
         self._answer = answer

@@ -177,3 +177,23 @@ async def test_pt_10_and_what_it_has_opened_is_closed(upstream, tmp_path):
         assert await raw.take(len(GREETING)) == GREETING
         passproxy.reload(passthrough={"tokens": []})
         assert await raw.rest() == close_frame(SESSION_OVER, "the session ended")
+
+
+PT_02 = {
+    "PT-02 two fields": (FIELD, FIELD),
+    "PT-02 a bad one first": (FIELD + "x", FIELD),
+    "PT-02 without a scheme": (f"X-Passproxy-Authorization: {SECRET}",),
+    "PT-02 a tab": (f"X-Passproxy-Authorization: Bearer\t{SECRET}",),
+    "PT-02 two in one": (f"{FIELD}, {SECRET}",),
+    "PT-02 longer": (FIELD + "EXTRA",),
+    "PT-02 in capitals": (FIELD.replace(SECRET, SECRET.upper()),),
+    "PT-02 underscores": (FIELD.replace("X-Passproxy-", "X_Passproxy_"),),
+    "PT-03 not ASCII": (b"X-Passproxy-Authorization: Bearer \xc3\xa9" + SECRET.encode(),),
+}
+
+
+@pytest.mark.parametrize("lines", PT_02.values(), ids=PT_02)
+async def test_what_is_not_exactly_one_token_opens_nothing(upstream, tmp_path, lines):
+    async with taking(upstream, tmp_path) as passproxy:
+        assert (await asked(passproxy, get("/api/x", *lines))).status == 401
+    assert upstream.requests == []
