@@ -51,18 +51,21 @@ async def asked(file: Path, certificate: Path) -> Asked:
 async def front(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str, str], days: float = 60
 ) -> AsyncIterator[Asked]:
-    """What the doctor finds behind nginx with the snippet, after these replacements."""
+    """What the doctor finds behind nginx with what `passproxy nginx` prints, after these replacements."""
     made: list[Certified] = []
     monkeypatch.setattr(
-        nginx_module, "_make_certificate", lambda domain, where: made.append(certified(where, days, since=-9))
+        nginx_module, "make_certificate", lambda domain, where: made.append(certified(where, days, since=-9))
     )
-    snippet = nginx_module.SNIPPET.read_text("utf-8")
-    for pattern, replacement in changes:
-        snippet, count = re.subn(pattern, replacement, snippet)
-        assert count, pattern
-    changed = folder / "snippet.conf"
-    changed.write_text(snippet, "utf-8")
-    monkeypatch.setattr(nginx_module, "SNIPPET", changed)
+    printed = nginx_module.printed
+
+    def changed(*given: str) -> str:
+        text = printed(*given)
+        for pattern, replacement in changes:
+            text, count = re.subn(pattern, replacement, text)
+            assert count, pattern
+        return text
+
+    monkeypatch.setattr(nginx_module, "printed", changed)
     port = free_port()
     async with (
         site("oidc", folder, origin=f"https://{DOMAIN}:{port}") as running,
@@ -95,14 +98,10 @@ async def test_small_buffers_for_answers_are_found(tmp_path, monkeypatch):
 
 
 async def test_a_host_that_is_not_passed_on_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(nginx_module, "adapted", _without_host(nginx_module.adapted))
-    async with front(tmp_path, monkeypatch) as found:
+    change = (r"proxy_set_header +Host [^;]*;", "proxy_set_header Host backend;")
+    async with front(tmp_path, monkeypatch, change) as found:
         assert found.results["public URL"] == "failed", found.texts
         assert "proxy_set_header Host" in found.texts["public URL"]
-
-
-def _without_host(adapted):
-    return lambda *given: re.sub(r"proxy_set_header +Host [^;]*;", "proxy_set_header Host backend;", adapted(*given))
 
 
 async def test_a_client_address_that_is_not_passed_on_is_found(tmp_path, monkeypatch):
