@@ -39,7 +39,7 @@ async def test_a_session_that_was_revoked_is_refused_and_others_are_served(
         await alice.sign_in(await alice.open(f"{ORIGIN}/"), "alice", "alice")
         named = {
             "subject": ["--subject", upstream.requests[-1].one(b"x-passproxy-subject").decode()],
-            "session": ["--session", str(log.one("auth.login")["session"])],
+            "session": [f"--session={log.one('auth.login')['session']}"],
             "all": ["--all"],
         }[whom]
         await bob.sign_in(await bob.open(f"{ORIGIN}/"), "bob", "bob")
