@@ -77,6 +77,10 @@ def loaded_beside(file: str | None) -> Settings:
     return settings.model_copy(update={"state_dir": str(state)}) if state.is_dir() else settings
 
 
+class ReadingFailed(Exception):
+    """The process that reads did not do it. No mistake of the configuration: it may well succeed the next time."""
+
+
 class ReadApart:
     """The same, read by a process that starts at once; `settings` waits for it and may be called once."""
 
@@ -92,16 +96,17 @@ class ReadApart:
         What it read.
 
         Raises:
-            ConfigError: with every problem, as `loaded` raises it, or because it could not read at all.
+            ConfigError: with every problem, as `loaded` raises it.
+            ReadingFailed: it took too long, or died.
         """
         try:
             document, _ = self._process.communicate(timeout=READING_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
-            raise ConfigError((f"{self._file}: not read within {READING_SECONDS} seconds",)) from None
+            raise ReadingFailed(f"{self._file}: not read within {READING_SECONDS} seconds") from None
         if self._process.returncode != 0:
-            raise ConfigError((f"{self._file}: the process that reads it ended with {self._process.returncode}",))
+            raise ReadingFailed(f"{self._file}: the process that reads it ended with {self._process.returncode}")
         problems = json.loads(document)
         if "problems" in problems:
             raise ConfigError(tuple(problems["problems"]))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import signal
+import sys
 from typing import Any
 
-from passproxy.cli.files import ReadApart, add_file
+from passproxy.cli.files import ReadApart, ReadingFailed, add_file
 
 
 def add(commands: Any) -> None:
@@ -28,4 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
     # Only now: both take a third of a second, and go on at the same time.
     from passproxy.cli.serving import serve
 
-    return serve(reading.settings(), lambda: ReadApart(arguments.file).settings())
+    try:
+        settings = reading.settings()
+    except ReadingFailed as error:
+        # Unlike a mistake, worth another attempt of the service manager.
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return serve(settings, lambda: ReadApart(arguments.file).settings())

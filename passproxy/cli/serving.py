@@ -16,6 +16,7 @@ import uvloop
 
 from passproxy.app.service import Service
 from passproxy.cli.dangers import dangers
+from passproxy.cli.files import ReadingFailed
 from passproxy.core.errors import ConfigError
 from passproxy.web import audit, log
 from passproxy.web.server import CONNECTION_LIMIT
@@ -107,6 +108,9 @@ async def _reload(service: Service, read: Callable[[], Settings]) -> str:
         for problem in error.problems:
             log.event("error", "reload.refused", problem=problem, hint="the configuration before stays in force")
         return f"Configuration refused with {len(error.problems)} problems; the one before stays in force"
+    except ReadingFailed as error:
+        log.event("error", "reload.unread", problem=str(error), hint="the configuration before stays in force")
+        return "The configuration could not be read; the one before stays in force"
     except Exception as error:
         # Ours to mend, and no reason to stop serving.
         log.failure("reload.failed", error)

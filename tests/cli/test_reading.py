@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from passproxy.cli import files
-from passproxy.cli.files import ReadApart, loaded
+from passproxy.cli import files, main
+from passproxy.cli.files import ReadApart, ReadingFailed, loaded
 from passproxy.core.errors import ConfigError
 from passproxy.core.plain import written
 from tests.cli.test_check import FIVE_MISTAKES, GOOD
@@ -53,11 +53,14 @@ def test_a_file_whose_name_looks_like_an_option_is_a_file():
     ("code", "complaint"),
     [("import time; time.sleep(60)", "not read within"), ("import sys; sys.exit(3)", "ended with 3")],
 )
-def test_a_process_that_hangs_or_dies_is_a_problem_and_not_a_hang(monkeypatch: pytest.MonkeyPatch, code, complaint):
+def test_a_process_that_hangs_or_dies_is_no_hang_and_no_mistake_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, code, complaint
+):
     monkeypatch.setattr(files, "_COMMAND", (sys.executable, "-c", code))
     monkeypatch.setattr(files, "READING_SECONDS", 1)
-    with pytest.raises(ConfigError, match=complaint):
+    with pytest.raises(ReadingFailed, match=complaint):
         ReadApart("app.yaml").settings()
+    assert main(["serve", "app.yaml"]) == 1  # and not 78, after which nobody starts it again
 
 
 def test_what_serves_imports_no_library_of_the_configuration(tmp_path: Path):
