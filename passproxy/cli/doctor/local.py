@@ -140,8 +140,8 @@ def _is_open_to_others(port: int) -> bool | None:
     return any(found) if found else None
 
 
-def _is_loopback_in_hex(address: str) -> bool:
+def _is_loopback_in_hex(address: str, order: str = sys.byteorder) -> bool:
     """As the kernel writes addresses: in words of 32 bits, each in the order of the machine."""
     words = [bytes.fromhex(address[start : start + 8]) for start in range(0, len(address), 8)]
-    found = ipaddress.ip_address(b"".join(word[::-1] if sys.byteorder == "little" else word for word in words))
+    found = ipaddress.ip_address(b"".join(word[::-1] if order == "little" else word for word in words))
     return (getattr(found, "ipv4_mapped", None) or found).is_loopback

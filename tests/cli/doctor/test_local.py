@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 
 import pytest
 
@@ -136,17 +135,19 @@ async def test_a_socket_that_is_not_there_has_failed(tmp_path):
     assert "no such socket" in text_of(found, "upstream")
 
 
-@pytest.mark.skipif(sys.byteorder != "little", reason="written as on little-endian machines")
 @pytest.mark.parametrize(
-    ("address", "is_loopback"),
+    ("order", "address", "is_loopback"),
     [
-        ("0100007F", True),
-        ("00000000", False),
-        ("0101A8C0", False),
-        ("00000000000000000000000001000000", True),
-        ("00000000000000000000000000000000", False),
-        ("0000000000000000FFFF00000100007F", True),
+        ("little", "0100007F", True),
+        ("little", "00000000", False),
+        ("little", "0101A8C0", False),
+        ("little", "00000000000000000000000001000000", True),
+        ("little", "00000000000000000000000000000000", False),
+        ("little", "0000000000000000FFFF00000100007F", True),
+        ("big", "7F000001", True),
+        ("big", "0100007F", False),
+        ("big", "00000000000000000000000000000001", True),
     ],
 )
-def test_addresses_are_read_as_the_kernel_writes_them(address, is_loopback):
-    assert _is_loopback_in_hex(address) is is_loopback
+def test_addresses_are_read_as_the_kernel_writes_them(order, address, is_loopback):
+    assert _is_loopback_in_hex(address, order) is is_loopback
