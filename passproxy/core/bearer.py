@@ -44,8 +44,9 @@ class Token:
     """
     One token. No paths, methods or networks: all of them. `expires_at` is in seconds since the epoch.
 
-    With `paths`, rules that require groups of people do not ask it; without, it may do what somebody in
-    no group may. A rule that denies holds for it in any case.
+    The groups that the whole domain requires are asked of people, not of tokens. Rules that require groups do
+    not ask a token with `paths`; one without may do there what somebody in no group may. A rule that denies
+    holds for it in any case.
     """
 
     name: str
@@ -80,23 +81,24 @@ class Tokens:
             TokenOutOfScope: it is, and not for this request.
             TargetAmbiguous: somebody could read the path in another way.
         """
-        values = head.noted.get(FIELD)
+        values, usual = head.noted.get(FIELD), self.in_authorization(head)
         if values is None:
-            return self._in_authorization_field(head, address, now)
+            if not usual:
+                return None
+            values = head.noted[AUTHORIZATION]
         found = self._match(values[0]) if len(values) == 1 else None
         if found is None:
             raise self._failed(address(), now)
         return self._within(found, head, address, now)
 
+    def in_authorization(self, head: RequestHead) -> bool:
+        """Whether a token of ours is in `Authorization`; what else is there is the application's."""
+        values = head.noted.get(AUTHORIZATION, ()) if self._in_authorization else ()
+        return any(self._match(value) is not None for value in values)
+
     def has(self, token: Token) -> bool:
         """Whether a token is one of these, with this very scope."""
         return any(token == one for one, _, _ in self._tokens)
-
-    def _in_authorization_field(self, head: RequestHead, address: Address, now: float) -> Token | None:
-        """There, what is none of ours is the application's."""
-        values = head.noted.get(AUTHORIZATION) if self._in_authorization else None
-        found = self._match(values[0]) if values is not None and len(values) == 1 else None
-        return None if found is None else self._within(found, head, address, now)
 
     def _match(self, value: bytes) -> int | None:
         bearer = _BEARER.match(value)

@@ -38,9 +38,7 @@ from passproxy.core.urls import Origin, return_to
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """
-    What a decision depends on besides the request; made once. `client` tells addresses.
-    """
+    """What a decision depends on besides the request; made once. `client` tells addresses."""
 
     origin: Origin
     names: CookieNames
@@ -60,7 +58,8 @@ class Forward(NamedTuple):
     `cookies` are the Cookie values that are left for the application.
     `rejected` says why a session cookie that came along was not one.
     `report` is for the log, here and in the others that have one.
-    `token` is the passthrough token of a request that has no other identity.
+    `token` is the passthrough token of a request that has no other identity; with `drops_authorization`
+    one is in that field, which the application then does not get.
     """
 
     session: Known | None
@@ -69,6 +68,7 @@ class Forward(NamedTuple):
     rejected: str | None
     report: Report | None = None
     token: Token | None = None
+    drops_authorization: bool = False
 
 
 class Renew(NamedTuple):
@@ -178,7 +178,7 @@ class Decider:
             return Refuse(error, None)
         if judgement is not None and judgement.is_refusal_of(has_own_paths=bool(token.paths)):
             return Refuse(self._judge.refusal(judgement, None), None)
-        return Forward(None, crumbs.others, upgrade, None, token=token)
+        return Forward(None, crumbs.others, upgrade, None, None, token, site.tokens.in_authorization(head))
 
     def still_holds(self, known: Known | Token) -> bool:
         """Whether what a request was let in with would let in another one, its own end aside."""

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
+from passproxy.core.bearer import TOKEN_LENGTH_LIMITS
 from passproxy.core.cleanup import STORAGE_KEY_LIMIT_CHARACTERS, checked_pattern
 from passproxy.core.headers import PREFIX
 from passproxy.core.identity import has_unsafe
@@ -258,8 +259,11 @@ def token_entry(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if not value.startswith("sha256:"):
-        if not 32 <= len(value) <= 512 or not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", value):
-            raise ValueError("a token has 32 to 512 letters, digits and -._~+/; `passproxy token new` makes one")
+        shortest, longest = TOKEN_LENGTH_LIMITS
+        if not shortest <= len(value) <= longest or not re.fullmatch(r"[A-Za-z0-9._~+/-]+=*", value):
+            raise ValueError(
+                f"a token has {shortest} to {longest} letters, digits and -._~+/; `passproxy token new` makes one"
+            )
         value = f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
     return {"name": f"token-{value[7:15]}", "hash": value}
 

@@ -135,9 +135,10 @@ def request_names(asserted: Iterable[str] = (), *, notes_authorization: bool = F
     ours = frozenset(normal_form(name.encode()) for name in asserted)
 
     def treatment(raw: bytes) -> Treatment:
-        if normal_form(raw) in ours:
-            return DROP
-        return Treatment(True, raw.lower()) if raw.lower() == b"authorization" else _request_treatment(raw)
+        is_ours = normal_form(raw) in ours
+        if raw.lower() == b"authorization":
+            return Treatment(not is_ours, b"authorization")
+        return DROP if is_ours else _request_treatment(raw)
 
     if notes_authorization:
         return NameTable(treatment)

@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, assert_never
 
-from passproxy.core.bearer import AUTHORIZATION, Token, without_authorization
+from passproxy.core.bearer import Token, without_authorization
 from passproxy.core.decision import Decision, Forward, Refuse, Renew, Rescue, Serve, StartLogin, is_navigation
 from passproxy.core.errors import (
     Overloaded,
@@ -135,7 +135,7 @@ class Gateway:
         parts, session, upgrade = self._parts, decision.session, decision.upgrade
         if decision.token is not None:
             identity, ends_at = self._as_token(decision.token, head, client), decision.token.expires_at
-            head = without_authorization(head) if AUTHORIZATION in head.noted else head
+            head = without_authorization(head) if decision.drops_authorization else head
         elif session is None:
             identity, ends_at = self._as_nobody(decision), NEVER
         else:
@@ -182,7 +182,8 @@ class Gateway:
 
     def _as_token(self, token: Token, head: RequestHead, client: ClientConnection) -> bytes:
         self.counts.tokens[token.name] += 1
-        audit.event("audit.token", token=token.name, **self._refusals.place(head, client))
+        if audit.is_wanted():
+            audit.event("audit.token", token=token.name, **self._refusals.place(head, client))
         return self._parts.public_lines + f"X-Passproxy-Token: {token.name}\r\n".encode()
 
     def _send(self, exchange: Exchange) -> None:
@@ -250,8 +251,14 @@ class Gateway:
         """End the tunnels whose session was revoked, or whose token is none any more; once a tick."""
         decider = self._parts.decider
         for tunnel in list(self.tunnels):
-            if tunnel.opened_by is not None and not decider.still_holds(tunnel.opened_by):
+            if tunnel.opened_by is None or decider.still_holds(tunnel.opened_by):
+                continue
+            try:
                 tunnel.end(SESSION_OVER, "the session ended")
+            except Exception as error:
+                # The sweep goes on for all others.
+                log.failure("tunnel.failed", error)
+                tunnel.abort("the session ended")
 
     # Our own pages.
 

@@ -20,6 +20,7 @@ from typing import Any
 
 import jinja2
 
+from passproxy.core.bearer import FAILURES_SECONDS
 from passproxy.core.errors import (
     EndpointMethod,
     IdpUnavailable,
@@ -27,6 +28,8 @@ from passproxy.core.errors import (
     Overloaded,
     PassProxyError,
     RuleRefused,
+    TokenThrottled,
+    TokenUnknown,
     UpgradeVersion,
 )
 from passproxy.core.http1 import METHODS
@@ -187,6 +190,10 @@ def _source_hash(source: str) -> str:
 def _fields_of(error: PassProxyError) -> tuple[Field, ...]:
     if isinstance(error, UpgradeVersion):
         return (("Sec-WebSocket-Version", "13"),)
+    if isinstance(error, TokenThrottled):
+        return (("Retry-After", str(int(FAILURES_SECONDS))),)
+    if isinstance(error, TokenUnknown):
+        return (("WWW-Authenticate", 'Bearer error="invalid_token"'),)  # RFC 6750, 3
     if isinstance(error, (IdpUnavailable, Overloaded)):
         return (("Retry-After", str(RETRY_SECONDS)),)
     if isinstance(error, EndpointMethod):

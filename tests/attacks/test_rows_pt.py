@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from passproxy.core.bearer import FAILURES_LIMIT
 from passproxy.core.errors import ConfigError
 from passproxy.core.frames import SESSION_OVER, close_frame
 from tests.fakes.gateway import PassProxy, get, navigation, protecting, request
@@ -197,3 +198,25 @@ async def test_what_is_not_exactly_one_token_opens_nothing(upstream, tmp_path, l
     async with taking(upstream, tmp_path) as passproxy:
         assert (await asked(passproxy, get("/api/x", *lines))).status == 401
     assert upstream.requests == []
+
+
+async def test_in_our_own_field_it_leaves_the_applications_authorization_alone(upstream, tmp_path):
+    theirs = "Authorization: Basic of-the-applications-own"
+    async with taking(upstream, tmp_path, passthrough={"tokens_in_authorization": True}) as passproxy:
+        assert (await asked(passproxy, get("/api/x", FIELD, theirs))).status == 200
+    assert upstream.requests[0].all(b"authorization") == [b"Basic of-the-applications-own"]
+
+
+async def test_pt_01_a_refusal_says_which_scheme_there_is_and_when_to_come_back(upstream, tmp_path):
+    async with taking(upstream, tmp_path) as passproxy, Raw(passproxy.address) as raw:
+        for _ in range(FAILURES_LIMIT):
+            answer = await raw.ask(get("/api/x", FIELD + "x"))
+            assert (answer.status, answer.one(b"www-authenticate")) == (401, b'Bearer error="invalid_token"')
+        answer = await raw.ask(get("/api/x", FIELD + "x"))
+        assert (answer.status, answer.one(b"retry-after")) == (429, b"60")
+
+
+async def test_pt_07_the_groups_of_the_whole_domain_are_asked_of_people(upstream, tmp_path):
+    async with taking(upstream, tmp_path, SECRET, access={"require_any_group": ["staff"]}) as passproxy:
+        assert (await asked(passproxy, get("/x", FIELD))).status == 200
+        assert (await asked(passproxy, get("/x", cookie=passproxy.cookie(groups=("ops",))))).status == 403

@@ -157,21 +157,41 @@ def test_pt_04_addresses_are_counted_within_bounds(monkeypatch):
     assert len(made._failures) == 3
 
 
-def test_in_the_usual_field_it_counts_where_that_is_allowed_and_another_is_the_applications():
-    names = request_names(notes_authorization=True)
+USUAL = request_names(notes_authorization=True)
+IN_USUAL = Tokens([Token("backup", digest(SECRET))], in_authorization=True)
 
-    def head(*lines: bytes):
-        text = b"".join(line + b"\r\n" for line in (b"GET / HTTP/1.1", b"Host: app.example.com", *lines))
-        return request_head(text, names)
 
-    made = Tokens([Token("backup", digest(SECRET))], in_authorization=True)
-    ours = head(bearer(field="Authorization"), b"Accept: */*")
-    assert name_of(made.of(ours, str, NOW)) == "backup"
-    assert without_authorization(ours).lines == [b"Accept: */*"]
-    for lines in (
-        [bearer("someone-elses", "Authorization")],
-        [b"Authorization: Basic x"],
-        [bearer(field="Authorization")] * 2,
-    ):
-        assert made.of(head(*lines), str, NOW) is None
-    assert tokens().of(ours, str, NOW) is None
+def usual(*lines: bytes):
+    text = b"".join(line + b"\r\n" for line in (b"GET / HTTP/1.1", b"Host: app.example.com", *lines))
+    return request_head(text, USUAL)
+
+
+def test_in_the_usual_field_it_counts_where_that_is_allowed():
+    head = usual(bearer(field="Authorization"), b"Accept: */*")
+    assert name_of(IN_USUAL.of(head, str, NOW)) == "backup"
+    assert IN_USUAL.in_authorization(head)
+    assert without_authorization(head).lines == [b"Accept: */*"]
+    assert tokens().of(head, str, NOW) is None
+    assert not tokens().in_authorization(head)
+
+
+@pytest.mark.parametrize("line", [bearer("someone-elses", "Authorization"), b"Authorization: Basic x"])
+def test_there_what_is_none_of_ours_is_the_applications(line):
+    assert IN_USUAL.of(usual(line), str, NOW) is None
+    both = usual(line, bearer())
+    assert name_of(IN_USUAL.of(both, str, NOW)) == "backup"
+    assert not IN_USUAL.in_authorization(both)
+
+
+def test_pt_05_ours_beside_another_one_is_refused_and_not_passed_on():
+    for lines in ([bearer(field="Authorization")] * 2, [b"Authorization: Basic x", bearer(field="Authorization")]):
+        with pytest.raises(TokenUnknown):
+            IN_USUAL.of(usual(*lines), str, NOW)
+
+
+def test_where_we_say_authorization_ourselves_a_token_is_still_read_there():
+    names = request_names(("Authorization",), notes_authorization=True)
+    text = b"GET / HTTP/1.1\r\nHost: app.example.com\r\n" + bearer(field="Authorization") + b"\r\n"
+    head = request_head(text, names)
+    assert name_of(IN_USUAL.of(head, str, NOW)) == "backup"
+    assert head.lines == []
