@@ -187,6 +187,6 @@ async def _sessions(ours: Pinned, file: Path, tell: Callable[[str], None]) -> li
 
     await asyncio.gather(*(worker(first) for first in range(AT_ONCE)))
     return [
-        f"| memory after the start | {before / MEBIBYTE:.0f} MiB |",
-        f"| after {REQUESTS:,} requests of {SESSIONS:,} sessions | {ours.resident_bytes() / MEBIBYTE:.0f} MiB |",
+        f"| memory after the start | {before / MEBIBYTE:.1f} MiB |",
+        f"| after {REQUESTS:,} requests of {SESSIONS:,} sessions | {ours.resident_bytes() / MEBIBYTE:.1f} MiB |",
     ]

@@ -87,7 +87,7 @@ class Assertions:
         self._roles_of = roles_of
         self._signers = {key: _signer(key) for key in ring.keys(Purpose.ASSERTION)}
         self._header = f"{rules.header}: ".encode()
-        self._kept: dict[str, tuple[bytes, bytes, float]] = {}
+        self._kept: dict[bytes, tuple[bytes, bytes, float]] = {}
 
     def line(self, session: Known, now: float) -> bytes:
         """
@@ -97,13 +97,13 @@ class Assertions:
             TokenInvalid: it does not.
         """
         # A session that was renewed has the same handles, and other lines.
-        kept = self._kept.get(session.handles)
+        kept = self._kept.get(session.revocable_by)
         if kept is not None and kept[0] is session.lines and now < kept[2]:
             return kept[1]
         line = self._header + self._assertion(session, now).encode() + b"\r\n"
         if len(self._kept) >= KEPT_LIMIT:
             self._kept.clear()
-        self._kept[session.handles] = (session.lines, line, now + self._rules.lifetime_seconds / 2)
+        self._kept[session.revocable_by] = (session.lines, line, now + self._rules.lifetime_seconds / 2)
         return line
 
     def key_set(self) -> dict[str, Any]:

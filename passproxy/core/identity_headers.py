@@ -10,7 +10,6 @@ Which names no client may send is in headers.py: those of every profile, whichev
 from __future__ import annotations
 
 import base64
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -108,6 +107,8 @@ def template(text: str) -> Template:
 
 
 def _nearest(name: str) -> str:
+    import difflib  # only where somebody made a mistake
+
     close = difflib.get_close_matches(name, PLACEHOLDERS, n=1, cutoff=0.6)
     return f"did you mean {{{close[0]}}}?" if close else f"there are {', '.join(PLACEHOLDERS)}"
 

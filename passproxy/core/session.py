@@ -31,13 +31,17 @@ from passproxy.core.identity import ALIASES, Authentication, Identity
 from passproxy.core.policy import DOMAIN_BIT
 from passproxy.core.tokens import KeyRing, Purpose
 
-#: Sessions remembered, which saves a signature check; one takes little more than its token and its
-#: header lines, 1.5 KiB for most. As many are only in use at once where memory for them is no question.
+#: Sessions remembered, which saves a signature check; one takes some 400 bytes beside its header lines.
+#: As many are only in use at once where memory for them is no question.
 REMEMBERED_LIMIT = 100_000
 
 #: What was not asked for during one such period is forgotten at the end of the next: a renewal makes
 #: a new token every few minutes, and the one before is of no use to anybody.
 REMEMBERED_SECONDS = 10 * 60
+
+#: Of a token's SHA-256, by which its session is remembered. Only tokens of ours get there, so what is
+#: hard is to find a second one for a digest; and 15 bytes are the most that CPython keeps in 48.
+_DIGEST_BYTES = 15
 
 #: Two characters of each part say how many there are.
 TOKEN_BUDGET_BYTES = SESSION_PARTS_LIMIT * (VALUE_LIMIT_BYTES - 2)
@@ -56,7 +60,11 @@ _CLAIMS = frozenset({"v", "sid", "sub", "idp", "auth_time", "checked", "handles"
 
 #: 96 bits name a session among all that ever were, and a session has three or four.
 _HANDLE_CHARACTERS = 16
+_HANDLE_BYTES = _HANDLE_CHARACTERS * 6 // 8
 _HANDLE = re.compile(rf"[A-Za-z0-9_-]{{{_HANDLE_CHARACTERS}}}\Z")
+
+#: Of the time at which a session began, in front of its handles.
+_BEGINNING_BYTES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,18 +89,22 @@ class Known(NamedTuple):
     What each request of a session needs: until when it lasts, its identity headers as bytes, when it is to be renewed.
 
     Most requests need no more, and a hundred thousand of these are remembered: the rest is read
-    again from the token, which its cookie brings anyway (`holding`). `handles` stand one after the other,
-    and `granted` says of each rule whether the session meets it, as bits (policy.py).
+    again from the token, which its cookie brings anyway (`holding`). `revocable_by` packs when it began and
+    its handles, which only a revocation asks for; `granted` says of each rule whether the session meets it, as
+    bits (policy.py).
     """
 
     held: Session | bytes
-    issued_at: int
     expires_at: int
     lines: bytes
     due_at: float
     granted: int
-    handles: str
+    revocable_by: bytes
     read: Callable[[bytes, int], Session]
+
+    @property
+    def issued_at(self) -> int:
+        return int.from_bytes(self.revocable_by[:_BEGINNING_BYTES])
 
     @property
     def is_permitted(self) -> bool:
@@ -106,7 +118,13 @@ class Known(NamedTuple):
     @property
     def handle(self) -> str:
         """The session's own handle, which is its name in the log."""
-        return self.handles[:_HANDLE_CHARACTERS]
+        return _text(self.revocable_by[_BEGINNING_BYTES : _BEGINNING_BYTES + _HANDLE_BYTES])
+
+    @property
+    def handles(self) -> list[str]:
+        """All under which it can be revoked."""
+        every = _text(self.revocable_by[_BEGINNING_BYTES:])
+        return [every[at : at + _HANDLE_CHARACTERS] for at in range(0, len(every), _HANDLE_CHARACTERS)]
 
     def holding(self, token: bytes) -> Known:
         """With the token at hand, so that `session` can be asked for."""
@@ -131,8 +149,7 @@ class SessionRules:
 
 def handle_of(name: str) -> str:
     """What a session is called in lists of revoked ones, by a name that the provider gives it."""
-    digest = hashlib.sha256(name.encode()).digest()
-    return base64.urlsafe_b64encode(digest).decode()[:_HANDLE_CHARACTERS]
+    return _text(hashlib.sha256(name.encode()).digest())[:_HANDLE_CHARACTERS]
 
 
 def own_handle(session_id: str) -> str:
@@ -239,7 +256,7 @@ class Sessions:
             TokenInvalid: it is not a valid session of this origin now.
         """
         # By its digest: tokens are the largest part of what would be remembered.
-        key = hashlib.sha256(token).digest()
+        key = hashlib.sha256(token).digest()[:_DIGEST_BYTES]
         known = self._recent.get(key)
         if known is None:
             known = self._older.pop(key, None) or self._opened(token, now)
@@ -284,12 +301,11 @@ class Sessions:
         due_at = session.checked_at + refresh if session.checked_at and refresh is not None else math.inf
         return Known(
             session,
-            session.issued_at,
             session.expires_at,
             self._render(session),
             due_at,
             self._rules.grants(session.identity),
-            "".join(session.handles),
+            session.issued_at.to_bytes(_BEGINNING_BYTES) + base64.urlsafe_b64decode("".join(session.handles)),
             self._reader,
         )
 
@@ -298,9 +314,12 @@ class Sessions:
         return known.issued_at >= self._rules.not_before and not (self._revoked and self._is_revoked(known))
 
     def _is_revoked(self, known: Known) -> bool:
-        revoked, issued_at, handles = self._revoked, known.issued_at, known.handles
-        each = (handles[at : at + _HANDLE_CHARACTERS] for at in range(0, len(handles), _HANDLE_CHARACTERS))
-        return any(revoked.get(handle, -1) >= issued_at for handle in (*each, EVERY_SESSION))
+        revoked, issued_at = self._revoked, known.issued_at
+        return any(revoked.get(handle, -1) >= issued_at for handle in (*known.handles, EVERY_SESSION))
+
+
+def _text(handles: bytes) -> str:
+    return base64.urlsafe_b64encode(handles).decode()
 
 
 def _largest_part(identity: Identity) -> str:
@@ -327,7 +346,7 @@ def _session_from(claims: dict[str, Any]) -> Session:
         and "user" in attributes
         and all(name in _ATTRIBUTES and type(value) is str and value for name, value in attributes.items())
         and _are_texts(groups)
-        and _are_texts(handles, _HANDLE_CHARACTERS)
+        and _are_texts(handles, _HANDLE)
     )
     if not sound or attributes is None or groups is None or handles is None:
         raise TokenInvalid("claims of another layout")
@@ -335,10 +354,8 @@ def _session_from(claims: dict[str, Any]) -> Session:
     return Session(claims["sid"], identity, claims["iat"], claims["exp"], claims["checked"], tuple(handles))
 
 
-def _are_texts(values: Any, length: int | None = None) -> bool:
-    return isinstance(values, list) and all(
-        type(value) is str and value and (length is None or len(value) == length) for value in values
-    )
+def _are_texts(values: Any, form: re.Pattern[str] = re.compile(".", re.DOTALL)) -> bool:
+    return isinstance(values, list) and all(type(value) is str and form.match(value) for value in values)
 
 
 def _inflated(text: Any) -> dict[str, Any]:

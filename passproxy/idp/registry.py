@@ -1,4 +1,8 @@
-"""The one place that chooses between protocol adapters."""
+"""
+The one place that chooses between protocol adapters.
+
+Each is imported only where it is chosen: a process that serves one protocol has no memory for the other.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,6 @@ from passproxy.core.errors import ConfigError
 from passproxy.core.urls import Origin
 from passproxy.idp.base import IdentityProvider
 from passproxy.idp.lastgood import LastGood
-from passproxy.idp.oidc import selftest
-from passproxy.idp.oidc.client import client_from
-from passproxy.idp.oidc.provider import OidcProvider
-from passproxy.idp.saml.keys import missing_key, own_keys, signer_of_metadata
-from passproxy.idp.saml.provider import SamlProvider
 
 if TYPE_CHECKING:
     from passproxy.core.settings import OidcSettings, SamlSettings, Settings
@@ -52,11 +51,16 @@ def build(
     """
     saml, oidc = settings.saml, settings.oidc
     if saml is not None:
+        from passproxy.idp.saml.keys import own_keys, signer_of_metadata
+        from passproxy.idp.saml.provider import SamlProvider
+
         own = own_keys(saml, state_dir, origin.host, clock())
         last_good = LastGood(state_dir / "saml-metadata.xml", *keys)
         return SamlProvider(saml, origin, http, last_good, clock, keys=own, signer=signer_of_metadata(saml))
     if oidc is None:
         raise ConfigError(("no identity provider",))
+    from passproxy.idp.oidc.provider import OidcProvider
+
     return OidcProvider(oidc, origin, http, LastGood(state_dir / "oidc-discovery.json", *keys), clock)
 
 
@@ -68,9 +72,13 @@ def check(settings: Settings, state_dir: Path, creatable: Callable[[Path], None]
         ConfigError: it could not.
     """
     if settings.oidc is not None:
+        from passproxy.idp.oidc.client import client_from
+
         client_from(settings.oidc, "")
     if settings.saml is None:
         return
+    from passproxy.idp.saml.keys import signer_of_metadata
+
     problems: list[str] = []
     for look in (signer_of_metadata, partial(_check_own_keys, state_dir=state_dir, creatable=creatable)):
         try:
@@ -83,10 +91,16 @@ def check(settings: Settings, state_dir: Path, creatable: Callable[[Path], None]
 
 def failures(settings: Settings, now: float) -> list[str]:
     """What this installation no longer refuses of an answer; that of the other protocol is judged, and tested, in a process of its own."""
-    return selftest.failures(now) if settings.oidc is not None else []
+    if settings.oidc is None:
+        return []
+    from passproxy.idp.oidc import selftest
+
+    return selftest.failures(now)
 
 
 def _check_own_keys(settings: SamlSettings, state_dir: Path, creatable: Callable[[Path], None]) -> None:
+    from passproxy.idp.saml.keys import missing_key, own_keys
+
     missing = missing_key(settings, state_dir)
     if missing is not None:
         creatable(missing)

@@ -8,7 +8,6 @@ of its own from a bounded queue, like the log; refusals that repeat are counted 
 
 from __future__ import annotations
 
-import getpass
 import logging
 import os
 from pathlib import Path
@@ -86,6 +85,8 @@ def join(target: str | None) -> None:
 
 def operator() -> str:
     """Who runs a command, also behind sudo."""
+    import getpass  # for a command alone; the server asks for nobody's name
+
     return os.environ.get("SUDO_USER") or getpass.getuser()
 
 

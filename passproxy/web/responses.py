@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from http import HTTPStatus
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -36,6 +36,9 @@ from passproxy.core.http1 import METHODS
 
 #: What a browser or a script waits before it asks again when something here is down.
 RETRY_SECONDS = 10
+
+#: The templates; this package is never read from an archive, and what could do that takes half a MiB.
+_FOLDER = Path(__file__).with_name("pages")
 
 Field = tuple[str, str]
 
@@ -123,8 +126,7 @@ class Pages:
     """Renders the templates of this package. All of them are checked when it is made."""
 
     def __init__(self, look: Look) -> None:
-        folder = files("passproxy.web") / "pages"
-        sources = {item.name: item.read_text("utf-8") for item in folder.iterdir() if item.is_file()}
+        sources = {item.name: item.read_text("utf-8") for item in _FOLDER.iterdir() if item.is_file()}
         environment = jinja2.Environment(
             loader=jinja2.DictLoader(sources), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
         )

@@ -204,6 +204,8 @@ CLAIMS = {
         {"sub": ""},
         {"checked": True},
         {"handles": "x"},
+        {"handles": ["x" * 15]},
+        {"handles": ["x" * 15 + "="]},
         {"z": "x"},
     ],
 )
@@ -329,3 +331,5 @@ def test_a_session_that_is_remembered_still_knows_its_own_handle():
     begun = store.begin(ALICE, SAID_OF_ALICE, NOW)
     token = store.seal(begun).encode()
     assert [store.open(token, NOW).handle for _ in range(2)] == [own_handle(begun.id)] * 2
+    assert store.open(token, NOW).handles == list(begun.handles)
+    assert store.open(token, NOW).issued_at == NOW
