@@ -85,7 +85,7 @@ class Admitted(NamedTuple):
     `marks` gives the Set-Cookie values that belong beside the application's own.
     """
 
-    cookies: list[bytes]
+    cookies: Sequence[bytes]
     foreign: list[bytes]
     marks: Callable[[Iterable[bytes]], list[str]]
 

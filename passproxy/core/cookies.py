@@ -9,7 +9,7 @@ not ours stays byte for byte. Knows no token: values are opaque here.
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -29,6 +29,9 @@ VALUE_LIMIT_BYTES = 3584
 #: 32 KiB when told to; what is larger fails in places that nobody looks at.
 SESSION_PARTS_LIMIT = 4
 
+#: Cookie fields of which is remembered what is in them: a page is many requests with the same one.
+REMEMBERED_LIMIT = 128
+
 SameSite = Literal["Lax", "None"]
 
 
@@ -42,10 +45,10 @@ class Crumbs(NamedTuple):
     values that are left for the application.
     """
 
-    session: list[bytes]
-    logins: dict[bytes, bytes]
-    others: list[bytes]
-    more: dict[bytes, bytes]
+    session: Sequence[bytes]
+    logins: Mapping[bytes, bytes]
+    others: Sequence[bytes]
+    more: Mapping[bytes, bytes]
 
 
 NO_CRUMBS = Crumbs([], {}, [], {})
@@ -63,6 +66,7 @@ class CookieNames:
     session: str
     secure: bool
     _own: bytes = field(init=False, repr=False)
+    _known: dict[bytes, Crumbs] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_own", self.session.encode())
@@ -71,8 +75,19 @@ class CookieNames:
     def login_prefix(self) -> str:
         return f"{self.session}-login-"
 
-    def crumbs(self, values: list[bytes]) -> Crumbs:
+    def crumbs(self, values: Sequence[bytes]) -> Crumbs:
         """Take the values of all Cookie fields apart."""
+        if len(values) != 1 or len(values[0]) > COOKIE_LIMIT_BYTES:
+            return self._taken_apart(values)
+        value = values[0]
+        known = self._known.get(value)
+        if known is None:
+            if len(self._known) >= REMEMBERED_LIMIT:
+                self._known.clear()
+            known = self._known[value] = self._taken_apart(values)
+        return known
+
+    def _taken_apart(self, values: Sequence[bytes]) -> Crumbs:
         own = self._own
         session: list[bytes] = []
         logins: dict[bytes, bytes] = {}

@@ -11,6 +11,7 @@ read in two ways.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -63,7 +64,7 @@ class Forward(NamedTuple):
     """
 
     session: Known | None
-    cookies: list[bytes]
+    cookies: Sequence[bytes]
     upgrade: Upgrade | None
     rejected: str | None
     report: Report | None = None

@@ -15,7 +15,7 @@ business, what is a cookie of ours cookies.py's.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from passproxy.core.http1 import CHUNKED, DROP, KEEP, NameTable, RequestHead, Treatment, connection_options
 
@@ -210,7 +210,7 @@ def outgoing(
     head: RequestHead,
     *,
     host: bytes,
-    cookies: list[bytes],
+    cookies: Sequence[bytes],
     identity: bytes,
     forwarded: bytes,
     request_id: bytes,

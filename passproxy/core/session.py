@@ -43,6 +43,10 @@ REMEMBERED_SECONDS = 10 * 60
 #: hard is to find a second one for a digest; and 15 bytes are the most that CPython keeps in 48.
 _DIGEST_BYTES = 15
 
+#: Sessions that are found by the token itself, which is quicker: those of the last few pages. It is compared
+#: byte for byte, so nothing else finds them.
+LATEST_LIMIT = 128
+
 #: Two characters of each part say how many there are.
 TOKEN_BUDGET_BYTES = SESSION_PARTS_LIMIT * (VALUE_LIMIT_BYTES - 2)
 
@@ -191,6 +195,7 @@ class Sessions:
         self._revoked: Mapping[str, int] = {} if revoked is None else revoked
         self._recent: dict[bytes, Known] = {}
         self._older: dict[bytes, Known] = {}
+        self._latest: dict[bytes, Known] = {}
         self._period_ends_at = 0.0
         self._reader = self._read  # one for all that are remembered
 
@@ -255,14 +260,14 @@ class Sessions:
         Raises:
             TokenInvalid: it is not a valid session of this origin now.
         """
-        # By its digest: tokens are the largest part of what would be remembered.
-        key = hashlib.sha256(token).digest()[:_DIGEST_BYTES]
-        known = self._recent.get(key)
+        known = self._latest.get(token)
         if known is None:
-            known = self._older.pop(key, None) or self._opened(token, now)
-            self._remember(key, known, now)
+            known = self._looked_up(token, now)
+            if len(self._latest) >= LATEST_LIMIT:
+                self._latest.clear()
+            self._latest[token] = known
         if known.expires_at <= now:
-            self._recent.pop(key, None)
+            self._forget(token)
             raise TokenInvalid("expired")
         if self._revoked and self._is_revoked(known):
             raise TokenInvalid("revoked")
@@ -271,6 +276,18 @@ class Sessions:
     def session(self, token: bytes, now: float) -> Session:
         """All of the session of a token; raises as `open` does."""
         return self.open(token, now).holding(token).session
+
+    def _looked_up(self, token: bytes, now: float) -> Known:
+        key = _digest(token)
+        known = self._recent.get(key)
+        if known is None:
+            known = self._older.pop(key, None) or self._opened(token, now)
+            self._remember(key, known, now)
+        return known
+
+    def _forget(self, token: bytes) -> None:
+        self._latest.pop(token, None)
+        self._recent.pop(_digest(token), None)
 
     def _opened(self, token: bytes, now: float) -> Known:
         session = self._read(token, now)
@@ -316,6 +333,11 @@ class Sessions:
     def _is_revoked(self, known: Known) -> bool:
         revoked, issued_at = self._revoked, known.issued_at
         return any(revoked.get(handle, -1) >= issued_at for handle in (*known.handles, EVERY_SESSION))
+
+
+def _digest(token: bytes) -> bytes:
+    """What a session is remembered by: tokens would be the largest part of it."""
+    return hashlib.sha256(token).digest()[:_DIGEST_BYTES]
 
 
 def _text(handles: bytes) -> str:

@@ -10,6 +10,7 @@ from passproxy.core.cookies import (
     COOKIE_LIMIT_BYTES,
     LOGIN_COOKIES_LIMIT_BYTES,
     NO_CRUMBS,
+    REMEMBERED_LIMIT,
     SESSION_PARTS_LIMIT,
     VALUE_LIMIT_BYTES,
     Crumbs,
@@ -203,3 +204,15 @@ def test_what_is_left_of_a_larger_session_goes_with_the_smaller_one_that_replace
     assert NAMES.over(crumbs) == [session, f"{session}-idp", f"{session}-2", f"{session}-3"]
     assert NAMES.over(crumbs, {session: "x", f"{session}-2": "y"}) == [f"{session}-idp", f"{session}-3"]
     assert NAMES.over(NO_CRUMBS) == []
+
+
+def test_what_is_remembered_of_cookie_fields_is_bounded_and_the_same():
+    names = cookie_names(None, ORIGIN)
+    fields = [b"a=%d; %s=t%d" % (number, SESSION, number) for number in range(3 * REMEMBERED_LIMIT)]
+    for _ in range(2):
+        for field in fields:
+            assert names.crumbs([field]) == cookie_names(None, ORIGIN).crumbs([field])
+            assert len(names._known) <= REMEMBERED_LIMIT
+    long = b"a=" + b"x" * COOKIE_LIMIT_BYTES
+    names.crumbs([long])
+    assert long not in names._known

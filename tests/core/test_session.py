@@ -118,6 +118,7 @@ def some_tokens(store: Sessions, count: int) -> list[bytes]:
 
 def test_memory_is_bounded_and_what_was_not_used_lately_is_forgotten_first(monkeypatch):
     monkeypatch.setattr(module, "REMEMBERED_LIMIT", 3)
+    monkeypatch.setattr(module, "LATEST_LIMIT", 1)
     render = Rendered()
     store = sessions(render=render)
     tokens = some_tokens(sessions(), 100)
@@ -128,6 +129,22 @@ def test_memory_is_bounded_and_what_was_not_used_lately_is_forgotten_first(monke
     assert len(store._recent) + len(store._older) <= 6
     store.open(tokens[1], NOW)
     assert render.count == 101
+
+
+def test_those_of_the_last_pages_are_few_and_end_like_all_others(monkeypatch):
+    monkeypatch.setattr(module, "LATEST_LIMIT", 3)
+    revoked: dict[str, int] = {}
+    store = Sessions(RING, LIFETIME, Rendered(), revoked=revoked)
+    tokens = some_tokens(store, 10)
+    for token in tokens:
+        store.open(token, NOW)
+    assert len(store._latest) <= 3
+    with pytest.raises(TokenInvalid, match="expired"):
+        store.open(tokens[-1], NOW + LIFETIME)
+    revoked[EVERY_SESSION] = NOW
+    for token in tokens:
+        with pytest.raises(TokenInvalid, match="revoked"):
+            store.open(token, NOW)
 
 
 def test_what_nobody_asks_for_is_forgotten_and_what_somebody_does_is_not():
