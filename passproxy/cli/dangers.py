@@ -130,9 +130,32 @@ def _readable_secrets(settings: Settings, file: str | None) -> Iterator[Danger]:
         variable, name = f"PASSPROXY_{key.replace('.', '_').upper()}", key.rpartition(".")[2]
         if variable not in os.environ and re.search(rf"^[^#\n]*\b{name}\s*:", text, re.MULTILINE):
             yield Danger(key, f"{file} contains {name} and can be read by others: use {name}_file, or chmod 600")
+    yield from _plain_tokens(settings, file)
     for key, path in _secret_files(settings):
         if _is_readable_by_others(path):
             yield Danger(key, f"{path} can be read by others: chmod 600")
+
+
+def _plain_tokens(settings: Settings, file: str | None) -> Iterator[Danger]:
+    if file is None:
+        return  # the server; reading it again would take a library that it has no other use for
+    for key, path, where in (
+        ("passthrough.tokens", file, ("passthrough", "tokens")),
+        ("passthrough.tokens_file", settings.passthrough.tokens_file, ("tokens",)),
+    ):
+        if path and _is_readable_by_others(path) and _has_plain_token(Path(path), where):
+            text = f"{path} has a token in plain text and can be read by others: keep what `passproxy token new` prints"
+            yield Danger(key, text)
+
+
+def _has_plain_token(path: Path, where: tuple[str, ...]) -> bool:
+    import yaml
+
+    found = yaml.safe_load(path.read_text("utf-8"))
+    for name in where:
+        found = found.get(name) if isinstance(found, dict) else None
+    entries = found if isinstance(found, list) else []
+    return any(isinstance(entry, str) and not entry.startswith("sha256:") for entry in entries)
 
 
 def _secret_files(settings: Settings) -> Iterator[tuple[str, str]]:

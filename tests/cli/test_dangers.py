@@ -83,6 +83,25 @@ def test_secrets_that_others_can_read_are_named(tmp_path: Path, mode: int) -> No
     assert not any(danger.is_grave for danger in found(tmp_path, oidc={"private_key_file": str(client)}))
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o604])
+@pytest.mark.parametrize("entry", ["a-plain-token-of-32-letters-or-so", f"sha256:{'0' * 64}"])
+@pytest.mark.parametrize("key", ["tokens", "tokens_file"])
+def test_pt_11_a_token_in_plain_text_is_named_where_others_can_read_it(
+    tmp_path: Path, mode: int, entry: str, key: str
+) -> None:
+    file, beside = tmp_path / "app.yaml", tmp_path / "tokens.yaml"
+    beside.write_text(json.dumps({"tokens": [entry]}))
+    whole = {"domain": "app.example.com", "upstream": {"url": "http://127.0.0.1:3000"}, "oidc": OIDC}
+    whole |= {"state_dir": str(tmp_path), "passthrough": {key: [entry] if key == "tokens" else str(beside)}}
+    file.write_text(json.dumps(whole))
+    for path in (file, beside):
+        path.chmod(mode)
+    settings = settings_from(file.read_text(), str(file), {}, lambda path: Path(path).read_text("utf-8"))
+    named = [danger for danger in dangers(settings, str(file)) if danger.key.startswith("passthrough")]
+    assert [danger.key for danger in named] == [f"passthrough.{key}"] * (mode == 0o604 and entry.startswith("a-"))
+    assert not any(entry in danger.text for danger in named)
+
+
 @pytest.mark.parametrize(("mode", "is_named"), [(0o440, False), (0o444, True), (0o604, True)])
 def test_a_mounted_secret_is_readable_through_its_group_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int, is_named: bool
