@@ -120,6 +120,7 @@ TESTED_ELSEWHERE = {
     "idp.base": ("tests/idp/contract.py", "an interface: the contract is what each provider must do with it"),
     "idp.oidc.errors": ("tests/idp/oidc/test_provider.py", "sentences: each is met where it is raised"),
     "idp.saml.": ("tests/idp/test_saml.py", "a response is judged by all of them together; tests/attacks has the rest"),
+    "trusted.gate": ("tests/trusted/contract.py", "what every middleware must do, whatever its framework"),
     "trusted.errors": ("tests/trusted/test_refusal.py", "codes and sentences: each is met where it is raised"),
     "web.parts": ("tests/app", "values that the composition root makes and the gateway works with"),
     "web.refusals": ("tests/web/test_gateway.py", "each refusal there is seen as page, as problem and in the log"),

@@ -204,6 +204,15 @@ class SessionSettings(Section):
     cookie_name: CookieName | None = None
 
 
+#: What a provider may say of somebody in a single value, by our names.
+SaidAttribute = Literal[
+    "login", "account", "upn", "email", "name", "given_name", "surname", "dn", "company", "department", "phone"
+]
+
+#: Likewise, and what is made of it.
+AttributeName = Literal["user", SaidAttribute]
+
+
 class GroupSettings(Section):
     include: Annotated[tuple[Pattern, ...], Listed] = ()
     strip_prefix: str = ""
@@ -211,20 +220,7 @@ class GroupSettings(Section):
 
 class IdentitySettings(Section):
     attributes: dict[
-        Literal[
-            "login",
-            "account",
-            "upn",
-            "email",
-            "name",
-            "given_name",
-            "surname",
-            "dn",
-            "company",
-            "department",
-            "phone",
-            "groups",
-        ],
+        Literal[SaidAttribute, "groups"],
         TextList,
     ] = Field(default_factory=dict)
     groups: GroupSettings = GroupSettings()
@@ -312,21 +308,6 @@ class PassthroughSettings(Section):
 
 
 Action = Literal["allow", "authenticate", "deny"]
-
-AttributeName = Literal[
-    "user",
-    "login",
-    "account",
-    "upn",
-    "email",
-    "name",
-    "given_name",
-    "surname",
-    "dn",
-    "company",
-    "department",
-    "phone",
-]
 
 
 class AccessRule(Section):

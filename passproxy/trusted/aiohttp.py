@@ -9,19 +9,17 @@ upgraded; no handler is called. A verified identity is `request[USER]`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
 
-from passproxy.trusted.errors import AssertionMissing, TrustError
-from passproxy.trusted.headers import PLAIN_HEADERS, Headers
-from passproxy.trusted.identity import Identity
+from passproxy.trusted.errors import TrustError
+from passproxy.trusted.gate import Gate
+from passproxy.trusted.headers import PLAIN_HEADERS
 from passproxy.trusted.refusal import refusal_from
-from passproxy.trusted.settings import Settings, settings_from
+from passproxy.trusted.settings import Settings
 from passproxy.trusted.verifier import Verifier
-from passproxy.trusted.waiting import verified
 
 #: The key under which a handler finds its `Identity`, or None. Text before aiohttp 3.14.
 USER: Any = getattr(web, "RequestKey", lambda name, _: name)("trusted_proxy.user", object)
@@ -47,14 +45,13 @@ def trusted_proxy(
     Raises:
         SettingsInvalid: while the application starts.
     """
-    rules = verifier or Verifier(settings or settings_from(os.environ))
-    treatment = Headers(rules.settings, strip_headers)
+    gate = Gate(settings, verifier, strip_headers, optional=optional)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            token, kept = treatment.split(request.raw_headers)
-            user = await _user(rules, token, optional)
+            token, kept = gate.headers.split(request.raw_headers)
+            user = await gate.identity_awaited(token)
         except TrustError as error:
             refusal = refusal_from(error)
             headers = {name: value for name, value in refusal.headers if name != "content-length"}
@@ -64,14 +61,6 @@ def trusted_proxy(
         return await handler(cleaned)
 
     return middleware
-
-
-async def _user(verifier: Verifier, token: bytes | None, optional: bool) -> Identity | None:
-    if token is not None:
-        return await verified(verifier, token)
-    if optional:
-        return None
-    raise AssertionMissing("no assertion")
 
 
 def _text(raw: bytes) -> str:

@@ -13,17 +13,15 @@ read the settings before, as here, and an application without them does not star
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from passproxy.trusted.errors import AssertionMissing, TrustError
-from passproxy.trusted.headers import PLAIN_HEADERS, Headers
-from passproxy.trusted.identity import Identity
+from passproxy.trusted.errors import TrustError
+from passproxy.trusted.gate import Gate
+from passproxy.trusted.headers import PLAIN_HEADERS
 from passproxy.trusted.refusal import WEBSOCKET_CLOSE, Refusal, refusal_from
-from passproxy.trusted.settings import Settings, settings_from
+from passproxy.trusted.settings import Settings
 from passproxy.trusted.verifier import Verifier
-from passproxy.trusted.waiting import verified
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -53,9 +51,7 @@ class TrustedProxyMiddleware:
         verifier: Verifier | None = None,
     ) -> None:
         self._app = app
-        self._verifier = verifier or Verifier(settings or settings_from(os.environ))
-        self._headers = Headers(self._verifier.settings, strip_headers)
-        self._optional = optional
+        self._gate = Gate(settings, verifier, strip_headers, optional=optional)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -64,21 +60,14 @@ class TrustedProxyMiddleware:
         if scope["type"] not in ("http", "websocket"):
             raise RuntimeError(f"nothing is known about connections of type {scope['type']}")
         try:
-            token, headers = self._headers.split(scope["headers"])
-            user = await self._user(token)
+            token, headers = self._gate.headers.split(scope["headers"])
+            user = await self._gate.identity_awaited(token)
         except TrustError as error:
             await _refuse(scope, receive, send, refusal_from(error))
             return
         # A copy: a server that hands the same state to every request must not mix people up.
         state = {**(scope.get("state") or {}), "user": user}
         await self._app({**scope, "headers": headers, "state": state}, receive, send)
-
-    async def _user(self, token: bytes | None) -> Identity | None:
-        if token is not None:
-            return await verified(self._verifier, token)
-        if self._optional:
-            return None
-        raise AssertionMissing("no assertion")
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, refusal: Refusal) -> None:
