@@ -36,6 +36,7 @@ PLACES = {"_file": "path of a file", "_dir": "path of a folder"}
 TOGETHER: dict[str, dict[str, Any]] = {
     "": {"oneOf": [{"required": ["oidc"]}, {"required": ["saml"]}]},
     "upstream.basic_auth": {"oneOf": [{"required": ["password"]}, {"required": ["password_file"]}]},
+    "portal": {"not": {"required": ["icon", "icon_file"]}},
     "saml": {
         "oneOf": [{"required": ["metadata_url"]}, {"required": ["metadata_file"]}],
         "dependencies": {

@@ -102,17 +102,19 @@ PASSWORD, PASSWORD_FILE = "upstream.basic_auth.password", "upstream.basic_auth.p
 
 VARIANTS = [
     pytest.param(
-        (PASSWORD, "saml", "oidc.client_secret", "oidc.private_key_file"), id="OpenID Connect with a secret file"
+        (PASSWORD, "saml", "oidc.client_secret", "oidc.private_key_file", "portal.icon"),
+        id="OpenID Connect with a secret file",
     ),
     pytest.param(
-        (PASSWORD, "saml", "oidc.client_secret_file", "oidc.private_key_file"),
+        (PASSWORD, "saml", "oidc.client_secret_file", "oidc.private_key_file", "portal.icon_file"),
         id="OpenID Connect with the secret itself",
     ),
     pytest.param(
-        (PASSWORD_FILE, "saml", "oidc.client_secret", "oidc.client_secret_file"), id="OpenID Connect with a private key"
+        (PASSWORD_FILE, "saml", "oidc.client_secret", "oidc.client_secret_file", "portal.icon"),
+        id="OpenID Connect with a private key",
     ),
-    pytest.param((PASSWORD, "oidc", "saml.metadata_file"), id="SAML with a metadata address"),
-    pytest.param((PASSWORD_FILE, "oidc", "saml.metadata_url"), id="SAML with a metadata file"),
+    pytest.param((PASSWORD, "oidc", "saml.metadata_file", "portal.icon_file"), id="SAML with a metadata address"),
+    pytest.param((PASSWORD_FILE, "oidc", "saml.metadata_url", "portal.icon"), id="SAML with a metadata file"),
 ]
 
 
@@ -150,9 +152,9 @@ def test_the_example_shows_every_key_of_an_access_rule():
 
 @pytest.mark.parametrize(("path", "default"), defaults(Settings).items(), ids=defaults(Settings))
 def test_a_default_that_the_example_shows_is_the_default(path, default):
-    left_out = (PASSWORD, "saml", "oidc.client_secret", "oidc.private_key_file")
+    left_out = (PASSWORD, "portal.icon", "saml", "oidc.client_secret", "oidc.private_key_file")
     if path.startswith("saml"):
-        left_out = (PASSWORD, "saml.metadata_file", "oidc")
+        left_out = (PASSWORD, "portal.icon", "saml.metadata_file", "oidc")
     shown = value_at(settings(without(everything(), *left_out)), path)
     assert shown == default
 

@@ -19,6 +19,7 @@ COMMANDS = (
     "policy",
     "health",
     "nginx",
+    "portal",
     "metadata",
     "keys",
     "revoke",
@@ -43,6 +44,7 @@ examples:
   passproxy policy /etc/passproxy/app.yaml --user alice --group ops GET /admin/users
   passproxy serve /etc/passproxy/app.yaml
   passproxy nginx /etc/passproxy/app.yaml > /etc/nginx/conf.d/app.conf
+  passproxy portal /etc/passproxy -o /var/www/portal/index.html
   passproxy explain PP-SAML-AUDIENCE
   passproxy import oauth2-proxy /etc/oauth2-proxy.cfg > /etc/passproxy/app.yaml
   passproxy schema > /etc/passproxy/schema.json

@@ -36,6 +36,15 @@ CLOCK_SKEW_LIMIT_SECONDS = 300
 #: Of a rule or a role. Names are read on pages and in log lines.
 NAME_LIMIT_CHARACTERS = 64
 
+#: Of a name on the page of applications: it fits two lines of a tile on a phone.
+LABEL_LIMIT_CHARACTERS = 60
+
+#: Of a description there: two or three lines of a tile.
+DESCRIPTION_LIMIT_CHARACTERS = 160
+
+#: Of the letters of an icon; more are not read at its size. Emoji count as none, and are sequences: of people up to ten.
+ICON_LIMIT_LETTERS, ICON_LIMIT_CHARACTERS = 3, 12
+
 #: Of what is said around attributes in a header; those have a limit of their own.
 TEMPLATE_LIMIT_CHARACTERS = 512
 
@@ -153,6 +162,34 @@ def _origin_url(value: str) -> str:
 def _support_url(value: str) -> str:
     if urlsplit(value).scheme not in ("https", "http", "mailto") or re.search(r"[\x00-\x20\x7f\"<>]", value):
         raise ValueError("must be an https, http or mailto URL")
+    return value
+
+
+def _launch_url(value: str) -> str:
+    if url_parts(value).scheme not in ("https", "http"):
+        raise ValueError("must be an https or http URL")
+    return value
+
+
+def _label(value: str) -> str:
+    # Also nothing that turns the direction of what is written: a name must look like what it is.
+    if not value.isprintable() or len(value) > LABEL_LIMIT_CHARACTERS:
+        raise ValueError(f"printable characters on one line only, {LABEL_LIMIT_CHARACTERS} at most")
+    return value.strip()
+
+
+def _description(value: str) -> str:
+    if not value.isprintable() or len(value) > DESCRIPTION_LIMIT_CHARACTERS:
+        raise ValueError(f"printable characters on one line only, {DESCRIPTION_LIMIT_CHARACTERS} at most")
+    return value.strip()
+
+
+def _icon(value: str) -> str:
+    # The joiner of emoji is the one invisible character that means something here.
+    if len(value) > ICON_LIMIT_CHARACTERS or not value.replace("\u200d", "").isprintable() or " " in value:
+        raise ValueError("expected one emoji, or one to three letters")
+    if sum(character.isascii() or character.isalnum() for character in value) > ICON_LIMIT_LETTERS:
+        raise ValueError("expected one emoji, or one to three letters")
     return value
 
 
@@ -361,6 +398,10 @@ OriginUrl = Annotated[str, AfterValidator(_origin_url), Written("origin", r"^htt
 SupportUrl = Annotated[
     str, AfterValidator(_support_url), Written("https, http or mailto URL", r"^(https?|mailto):[^\s]+$")
 ]
+LaunchUrl = Annotated[str, AfterValidator(_launch_url), Written("https or http URL", r"^https?://[^\s]+$")]
+Label = Annotated[Text, AfterValidator(_label), Written("text", r"\S")]
+Description = Annotated[Text, AfterValidator(_description), Written("text", r"\S")]
+IconText = Annotated[Text, AfterValidator(_icon), Written("an emoji or letters", r"\S")]
 ListenAddress = Annotated[
     str, AfterValidator(_listen_address), Written("address:port or unix:/path", r"^(unix:/.*|[^*]+:[0-9]+)$")
 ]

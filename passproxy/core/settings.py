@@ -23,11 +23,15 @@ from passproxy.core.formats import (
     Bytes,
     CookieName,
     CookiePattern,
+    Description,
     GroupList,
     HeaderName,
     HostName,
+    IconText,
     Instant,
     Issuer,
+    Label,
+    LaunchUrl,
     Listed,
     ListenAddress,
     Method,
@@ -405,6 +409,27 @@ class SupportSettings(Section):
     footer: str = ""
 
 
+#: Of those that a tile of the page of applications names: one more line of it at most.
+SHOWN_GROUPS_LIMIT = 6
+
+
+class PortalSettings(Section):
+    """How the domain appears on the page of applications. It does not, unless the section is there."""
+
+    name: Label | None = None
+    description: Description | None = None
+    url: LaunchUrl | None = None
+    icon: IconText | None = None
+    icon_file: Text | None = None
+    groups: Annotated[tuple[Label, ...], Listed, Field(max_length=SHOWN_GROUPS_LIMIT)] = ()
+
+    @model_validator(mode="after")
+    def _has_one_icon(self) -> PortalSettings:
+        if self.icon is not None and self.icon_file is not None:
+            raise ValueError("icon and icon_file are both given; a tile has one")
+        return self
+
+
 class LogSettings(Section):
     format: Literal["text", "json"] = "text"
     level: Literal["debug", "info", "warning", "error"] = "info"
@@ -440,6 +465,7 @@ class Settings(Section):
     revocation: RevocationSettings = RevocationSettings()
     cleanup: CleanupSettings = CleanupSettings()
     support: SupportSettings = SupportSettings()
+    portal: PortalSettings | None = None
     admin: AdminSettings = AdminSettings()
     log: LogSettings = LogSettings()
     state_dir: Text | None = None
