@@ -159,26 +159,23 @@ async def test_dos_04_who_reads_slowly_holds_up_nobody_and_who_stops_is_dropped(
         assert 0 < sent <= 32
 
 
-async def test_dos_20_stopping_under_load(
-    upstream: Upstream, passproxy: PassProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Tunnels end at once, an upload that goes on is finished, one that does not is cut; nobody new gets in."""
-    monkeypatch.setattr(server, "DRAIN_SECONDS", 0.3)
+async def test_dos_20_stopping_under_load(upstream: Upstream, passproxy: PassProxy) -> None:
+    """Tunnels end at once, an upload that goes on is finished; nobody new gets in."""
 
     async def script(seen: Seen, line: Line) -> None:
         await (accepting(seen, line) if seen.target == b"/socket" else ok(seen, line))
 
     upstream.script = script
     wire = request("PUT", "/up", "Content-Length: 6", cookie=passproxy.cookie(), body=b"abc")
-    async with many(passproxy, 100) as sockets, many(passproxy, 20) as uploads, Raw(passproxy.address) as stuck:
+    async with many(passproxy, 100) as sockets, many(passproxy, 20) as uploads:
         for raw in sockets:
             await raw.send(handshake(cookie=passproxy.cookie()))
         for raw in sockets:
             assert b" 101 " in await raw.head()
             await raw.take(5)
-        for raw in (*uploads, stuck):
+        for raw in uploads:
             await raw.send(wire)
-        await eventually(lambda: len(upstream.requests) == 121, "all of them are under way")
+        await eventually(lambda: len(upstream.requests) == 120, "all of them are under way")
         passproxy.stop.set()
         for raw in sockets:
             assert await raw.rest() == close_frame(GOING_AWAY, "shutting down")
@@ -190,8 +187,21 @@ async def test_dos_20_stopping_under_load(
         for raw in uploads:
             answer = await raw.answer()
             assert (answer.status, answer.one(b"connection")) == (200, b"close")
+    assert {seen.body for seen in upstream.requests if seen.target == b"/up"} == {b"abcdef"}
+
+
+async def test_dos_20_an_upload_that_stands_still_holds_up_no_stop(
+    upstream: Upstream, passproxy: PassProxy, monkeypatch: pytest.MonkeyPatch, log: Log
+) -> None:
+    monkeypatch.setattr(server, "DRAIN_SECONDS", 0.1)
+    async with Raw(passproxy.address) as stuck:
+        await stuck.send(request("PUT", "/up", "Content-Length: 6", cookie=passproxy.cookie(), body=b"abc"))
+        await eventually(lambda: len(upstream.requests) == 1, "it is under way")
+        passproxy.stop.set()
         assert await stuck.is_closed()
-    assert sorted({seen.body for seen in upstream.requests if seen.target == b"/up"}) == [b"", b"abcdef"]
+    await eventually(lambda: bool(log.named("server.drain_cut")), "the cut is logged")
+    assert log.one("server.drain_cut") == {"connections": 1}
+    assert [seen.body for seen in upstream.requests] == [b""]
 
 
 async def test_dos_20_an_application_that_never_answers_holds_up_no_stop(

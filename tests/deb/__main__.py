@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 from pathlib import Path
 
@@ -31,12 +32,12 @@ PACKAGES = (
 SUFFIX = "+e2e1"
 
 
-def built(suffix: str = "") -> Path:
-    """The package of this checkout."""
-    run([str(TOOLS / "build"), *([suffix] if suffix else [])], within=900)
+def built(suffix: str = "") -> tuple[Path, str]:
+    """The package of this checkout, and what its building says: the tests it ran, lintian."""
+    said = run([str(TOOLS / "build"), *([suffix] if suffix else [])], within=900)
     version = re.search(r"\((.*)\)", (ROOT / "debian" / "changelog").read_text("utf-8"))
     assert version is not None
-    return ROOT / "dist" / "deb" / f"passproxy_{version[1]}{suffix}_all.deb"
+    return ROOT / "dist" / "deb" / f"passproxy_{version[1]}{suffix}_all.deb", said
 
 
 def copy_tree(folder: Path) -> None:
@@ -56,7 +57,11 @@ def copy_tree(folder: Path) -> None:
 
 def prepare(folder: Path) -> tuple[str, str]:
     """Both packages, a repository with them, and a root that waits for them; their versions."""
-    older, newer = built(), built(SUFFIX)
+    begun = time.monotonic()
+    older, said = built()
+    print(f"  ok      built, and lintian finds no error and no warning ({time.monotonic() - begun:.1f} s)")
+    print(textwrap.indent(said.strip(), " " * 10), flush=True)
+    newer, _ = built(SUFFIX)
     run([str(TOOLS / "repository"), str(folder.parent / "apt")], within=60, URL="file:/srv/apt/")
     for file in newer.parent.glob(f"*{SUFFIX}*"):
         file.rename(folder.parent / file.name)
@@ -98,9 +103,7 @@ def main(without_suite: bool, keep: bool) -> int:
     try:
         print("Building the package and preparing a machine ...", flush=True)
         versions = prepare(scratch / "root")
-        print(
-            f"  ok      built, with lintian, a signed repository, a root ({time.monotonic() - begun:.0f} s)", flush=True
-        )
+        print(f"  ok      a newer one, a signed repository, a root ({time.monotonic() - begun:.0f} s)", flush=True)
         with booted(scratch / "root") as machine:
             print(f"  ok      Debian {machine.run('cat', '/etc/debian_version')} is up", flush=True)
             failed = go(machine, versions, without_suite)

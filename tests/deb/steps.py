@@ -157,14 +157,18 @@ def isolation(run: Run) -> None:
 
 
 def names(run: Run) -> None:
-    """an instance name that leads elsewhere starts nothing and makes nothing (CFG-15)"""
-    for name in ("..", ".", "..-..-x", "grafana.example.com", "a%b", "a b", "/etc"):
-        run.machine.refuses("systemctl", "start", f"passproxy@{name}", within=90)
-    made = run.machine.sh("ls -A /run/passproxy-etc /var/lib/private/passproxy | grep -v ':$' | sort -u | tr '\\n' ' '")
-    run.machine.sh("systemctl reset-failed 'passproxy@*'")
+    """an instance name that leads elsewhere, or that systemd escapes, starts nothing and makes nothing (CFG-15)"""
+    machine = run.machine
+    escaped = r"/etc/passproxy/a\x2db.yaml"
+    machine.write(escaped, machine.sh(f"cat {OIDC.file}").replace(str(OIDC.port), "8125"))
+    for name in ("..", ".", "..-..-x", "grafana.example.com", "a%b", "a b", r"a\x2db", "/etc"):
+        machine.refuses("systemctl", "start", f"passproxy@{name}", within=90)
+    machine.run("rm", escaped)
+    made = machine.sh("ls -A /run/passproxy-etc /var/lib/private/passproxy | grep -v ':$' | sort -u | tr '\\n' ' '")
+    machine.sh("systemctl stop 'passproxy@a*' && systemctl reset-failed 'passproxy@*'")
     if set(made.split()) - {"oidc", "saml", "grafana.example.com", "..-..-x", "-etc"}:
         raise Failed(made)
-    if run.machine.sh("ls -A /run/passproxy-etc | tr '\\n' ' '").split() != ["oidc", "saml"]:
+    if machine.sh("ls -A /run/passproxy-etc | tr '\\n' ' '").split() != ["oidc", "saml"]:
         raise Failed("copies were left behind")
 
 

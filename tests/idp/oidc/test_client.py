@@ -17,7 +17,6 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from joserfc.jwk import ECKey, RSAKey
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from pydantic import ValidationError
 
@@ -89,11 +88,43 @@ def test_the_algorithm_fits_the_key_and_never_comes_from_outside(document, annou
     assert asserted(document, **members)[0]["alg"] == algorithm
 
 
-def test_the_key_is_named_by_its_thumbprint():
-    for private, kind in ((ec_private_key(), ECKey), (rsa_private_key(), RSAKey)):
-        kid = kind.import_key(pem(private)).thumbprint()
-        assert client_key(pem(private)).kid == client_key(jwk(private)).kid == kid
-        assert asserted(pem(private))[0]["kid"] == kid
+#: The example keys of RFC 7517 A.2; RFC 7638 3.1 has the thumbprint of the second.
+PUBLISHED_EC = {
+    "kty": "EC",
+    "crv": "P-256",
+    "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+    "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+    "d": "870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE",
+}
+PUBLISHED_RSA = {
+    "kty": "RSA",
+    "e": "AQAB",
+    "n": (
+        "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjB"
+        "ZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8"
+        "KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_"
+        "xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
+    ),
+    "d": (
+        "X4cTteJY_gn4FYPsXB8rdXix5vwsg1FLN5E3EaG6RJoVH-HLLKD9M7dx5oo7GURknchnrRweUkC7hT5fJLM0WbFAKNLWY2vv7B6N"
+        "qXSzUvxT0_YSfqijwp3RTzlBaCxWp4doFk5N2o8Gy_nHNKroADIkJ46pRUohsXywbReAdYaMwFs9tv8d_cPVY3i07a3t8MN6TNwm"
+        "0dSawm9v47UiCl3Sk5ZiG7xojPLu4sbg1U2jx4IBTNBznbJSzFHK66jT8bgkuqsk0GjskDJk19Z4qwjwbsnn4j2WBii3RL-Us2lG"
+        "VkY8fkFzme1z0HbIkfz0Y6mqnOYtqc0X4jfcKoAC8Q"
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("published", "thumbprint"),
+    [
+        pytest.param(PUBLISHED_EC, "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s", id="EC"),
+        pytest.param(PUBLISHED_RSA, "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", id="RSA"),
+    ],
+)
+def test_the_key_is_named_by_its_thumbprint(published, thumbprint):
+    key = client_key(json.dumps(published).encode())
+    assert key.kid == client_key(pem(key.private)).kid == thumbprint
+    assert asserted(pem(key.private))[0]["kid"] == thumbprint
 
 
 def test_a_jwk_keeps_the_name_that_it_has():
