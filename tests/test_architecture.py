@@ -45,6 +45,7 @@ CORE_LEVELS = (
         "frames",
         "assertion",
         "bearer",
+        "issuers",
         "loop",
         "rescue",
         "cleanup",

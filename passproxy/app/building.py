@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from passproxy.app.dial import dial_to
-from passproxy.core.access import attribute_rules_of, identity_headers_of, policy_of, tokens_of
+from passproxy.core.access import attribute_rules_of, identity_headers_of, policy_of, tokens_of, trusts_of
 from passproxy.core.assertion import AssertionRules, Assertions
+from passproxy.core.bearer import Tokens
 from passproxy.core.cleanup import Cleanup, CleanupRules
 from passproxy.core.cookies import CookieNames, cookie_names
 from passproxy.core.counts import Counts
@@ -29,6 +30,8 @@ from passproxy.core.decision import Decider, Site
 from passproxy.core.errors import ConfigError
 from passproxy.core.forwarded import Forwarded, pseudonym
 from passproxy.core.headers import answer_names, request_names
+from passproxy.core.identity import AttributeRules
+from passproxy.core.issuers import BearerTokens
 from passproxy.core.pending import PendingLogins
 from passproxy.core.plain import written
 from passproxy.core.policy import Policy
@@ -37,6 +40,7 @@ from passproxy.core.session import Session, SessionRules, Sessions
 from passproxy.core.tokens import Key, KeyRing, Purpose
 from passproxy.core.urls import Origin
 from passproxy.idp.base import IdentityProvider
+from passproxy.idp.issuers import JwtIssuer, issuers_of
 from passproxy.idp.login import Logins
 from passproxy.idp.logout import Logouts
 from passproxy.idp.registry import build, section_of
@@ -77,6 +81,7 @@ class Built:
     provider: IdentityProvider
     logins: Logins
     revocations: Revocations
+    issuers: tuple[JwtIssuer, ...]
     #: Of the keys that verify sessions.
     kids: tuple[str, ...]
     access: AccessLog | None
@@ -124,6 +129,7 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
         provider = before.provider
     else:
         provider = build(settings, origin, tools.http, state_dir, copies, tools.clock)
+    issuers = _issuers(settings, origin, tools, before)
     logins = Logins(provider, PendingLogins(ring, names), sessions, rules, None if before is None else before.logins)
     assertions = _assertions(settings, ring, origin, policy)
     cleanup = _cleanup(settings, ring, names, origin)
@@ -132,7 +138,8 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
         origin=origin,
         names=request_names(
             (*headers.names, *(() if settings.assertion is None else (settings.assertion.header,))),
-            notes_authorization=settings.passthrough.tokens_in_authorization,
+            notes_authorization=settings.passthrough.tokens_in_authorization
+            or bool(issuers and settings.bearer.in_authorization),
         ),
         public_lines=headers.without_session,
         decider=Decider(
@@ -143,7 +150,9 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
                 sessions,
                 forwarded.client,
                 pseudonym(origin),
-                tokens_of(settings),
+                # With issuers, whatever is in our own field has to be some token.
+                tokens_of(settings) or (Tokens(()) if issuers else None),
+                _bearers(settings, issuers, sessions, rules),
                 assertions is not None or bool(settings.cleanup.cookies),
             )
         ),
@@ -171,7 +180,9 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
         cleanup=cleanup if settings.cleanup.cookies else None,
     )
     access = AccessLog(forwarded, parts.decider.session_of) if settings.log.access else None
-    return Built(settings, parts, provider, logins, revocations, ring.kids, access, provider_made_from, pool_made_from)
+    return Built(
+        settings, parts, provider, logins, revocations, issuers, ring.kids, access, provider_made_from, pool_made_from
+    )
 
 
 def made_from(section: Any, *more: str) -> bytes:
@@ -226,6 +237,20 @@ def _cleanup(settings: Settings, ring: KeyRing, names: CookieNames, origin: Orig
         asked.cookies, asked.storage_keys, asked.clear_site_data, asked.reauth_redirect_url, frozenset(asked.on)
     )
     return Cleanup(ring, names, origin, rules)
+
+
+def _issuers(settings: Settings, origin: Origin, tools: Tools, before: Built | None) -> tuple[JwtIssuer, ...]:
+    known = before.issuers if before is not None and before.parts.origin == origin else ()
+    return issuers_of(trusts_of(settings), origin, tools.http, tools.clock, known)
+
+
+def _bearers(
+    settings: Settings, issuers: tuple[JwtIssuer, ...], sessions: Sessions, rules: AttributeRules
+) -> BearerTokens | None:
+    if not issuers:
+        return None
+    limit, in_authorization = settings.headers.size_limit, settings.bearer.in_authorization
+    return BearerTokens(issuers, sessions, rules, lines_limit_bytes=limit, in_authorization=in_authorization)
 
 
 def _limits(settings: Settings) -> Limits:

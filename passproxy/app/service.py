@@ -13,7 +13,7 @@ import contextlib
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 
 #: Logins that began at a provider that is not configured any more may still come back to it.
 LINGER_SECONDS = 60.0
+
+
+class Kept(Protocol):
+    """What goes on beside the requests, for as long as it is configured."""
+
+    async def run(self) -> None: ...
 
 
 class Service:
@@ -130,17 +136,19 @@ class Service:
         if after.kids != before.kids:
             audit.event("audit.keys", verifying=" ".join(after.kids))
         self._keep_running(after)
-        for one in (before.provider, before.revocations):
-            if one not in (after.provider, after.revocations):
+        for one in (before.provider, before.revocations, *before.issuers):
+            if one not in (after.provider, after.revocations, *after.issuers):
                 self._end(self._running.pop(one))
         if before.parts.pool is not after.parts.pool:
             before.parts.pool.close()
 
     def _keep_running(self, now: Built) -> None:
-        for one, name in (
+        kept: tuple[tuple[Kept, str], ...] = (
             (now.provider, "keep the identity provider's description fresh"),
             (now.revocations, "follow the list of revoked sessions"),
-        ):
+            *((issuer, f"keep the keys of {issuer.trust.name} fresh") for issuer in now.issuers),
+        )
+        for one, name in kept:
             if one not in self._running:
                 self._running[one] = self._tasks.create_task(one.run(), name=name)
 

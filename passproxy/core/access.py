@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from passproxy.core.bearer import Token, Tokens
 from passproxy.core.identity import AttributeRules, extended_aliases
 from passproxy.core.identity_headers import BasicAuth, IdentityHeaders, template
+from passproxy.core.issuers import Trust
 from passproxy.core.policy import Policy, Rule
 
 if TYPE_CHECKING:
@@ -82,6 +83,30 @@ def tokens_of(settings: Settings) -> Tokens | None:
         for entry in passthrough.tokens
     ]
     return Tokens(tokens, in_authorization=passthrough.tokens_in_authorization) if tokens else None
+
+
+def trusts_of(settings: Settings) -> tuple[Trust, ...]:
+    """The issuers whose bearer tokens are taken."""
+    return tuple(
+        Trust(
+            entry.name,
+            entry.issuer,
+            entry.audience,
+            frozenset(entry.algorithms),
+            entry.jwks_uri,
+            entry.types,
+            entry.id_tokens,
+            entry.max_lifetime,
+            entry.clock_skew,
+            dict(entry.require),
+            {str(name): names for name, names in entry.claims.items()},
+            entry.paths,
+            _with_head(entry.methods),
+            entry.networks,
+            entry.forward,
+        )
+        for entry in settings.bearer.issuers
+    )
 
 
 def _named_groups(settings: Settings) -> Iterable[str]:

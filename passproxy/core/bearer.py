@@ -36,7 +36,7 @@ FAILURES_SECONDS = 60.0
 ADDRESSES_LIMIT = 4096
 
 # RFC 6750, 2.1: one scheme, spaces, and a b64token.
-_BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)\Z")
+BEARER = re.compile(rb"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +57,62 @@ class Token:
     expires_at: float = float("inf")
 
 
+class Scope:
+    """Paths, methods and networks for which a token is good; none of one kind: all of them. `whose` is for the log."""
+
+    def __init__(
+        self,
+        whose: str,
+        paths: tuple[str, ...] = (),
+        methods: tuple[str, ...] = (),
+        networks: tuple[str, ...] = (),
+        refused: type[TokenOutOfScope] = TokenOutOfScope,
+    ) -> None:
+        self._whose = whose
+        self._routes = Routes([(paths or ("/**",), methods)])
+        self._networks = [ip_network(network, strict=False) for network in networks]
+        self._refused = refused
+
+    def check(self, head: RequestHead, address: Address) -> None:
+        """
+        Raises:
+            TokenOutOfScope: it is not good for this request.
+            TargetAmbiguous: somebody could read the path in another way.
+        """
+        if self._networks and not _is_in(address(), self._networks):
+            raise self._refused(f"{self._whose}: not from this address")
+        if self._routes.first(head.method, head.path) is None:
+            raise self._refused(f"{self._whose}: not for this path and method")
+        if is_ambiguous(head.path):
+            raise TargetAmbiguous(f"{self._whose}: a path that can be read in two ways")
+
+
+class Failures:
+    """Counts the wrong tokens of each address."""
+
+    def __init__(self) -> None:
+        self._counted: dict[str, tuple[float, int]] = {}
+
+    def are_many(self, address: str, now: float) -> bool:
+        """Count one more; whether there were too many before it, within a minute."""
+        began, count = self._counted.get(address, (now, 0))
+        if now - began >= FAILURES_SECONDS:
+            began, count = now, 0
+        if len(self._counted) >= ADDRESSES_LIMIT and address not in self._counted:
+            del self._counted[next(iter(self._counted))]
+        self._counted[address] = (began, count + 1)
+        return count >= FAILURES_LIMIT
+
+
 class Tokens:
     """All tokens of a domain. With `in_authorization` they may come in that field too."""
 
     def __init__(self, tokens: Iterable[Token], *, in_authorization: bool = False) -> None:
         self._tokens = [
-            (
-                token,
-                Routes([(token.paths or ("/**",), token.methods)]),
-                [ip_network(n, strict=False) for n in token.networks],
-            )
-            for token in tokens
+            (token, Scope(f"token {token.name}", token.paths, token.methods, token.networks)) for token in tokens
         ]
         self._in_authorization = in_authorization
-        self._failures: dict[str, tuple[float, int]] = {}
+        self._failures = Failures()
 
     def of(self, head: RequestHead, address: Address, now: float) -> Token | None:
         """
@@ -89,7 +131,11 @@ class Tokens:
         found = self._match(values[0]) if len(values) == 1 else None
         if found is None:
             raise self._failed(address(), now)
-        return self._within(found, head, address, now)
+        token, scope = self._tokens[found]
+        if token.expires_at <= now:
+            raise TokenOutOfScope(f"token {token.name}: expired")
+        scope.check(head, address)
+        return token
 
     def in_authorization(self, head: RequestHead) -> bool:
         """Whether a token of ours is in `Authorization`; what else is there is the application's."""
@@ -98,39 +144,21 @@ class Tokens:
 
     def has(self, token: Token) -> bool:
         """Whether a token is one of these, with this very scope."""
-        return any(token == one for one, _, _ in self._tokens)
+        return any(token == one for one, _ in self._tokens)
 
     def _match(self, value: bytes) -> int | None:
-        bearer = _BEARER.match(value)
+        bearer = BEARER.match(value)
         if bearer is None or len(bearer[1]) > TOKEN_LENGTH_LIMITS[1]:
             return None
         digest, found = hashlib.sha256(bearer[1]).digest(), None
-        for number, (token, _, _) in enumerate(self._tokens):
+        for number, (token, _) in enumerate(self._tokens):
             # All of them, so that how long it takes says nothing.
             if hmac.compare_digest(token.digest, digest):
                 found = number
         return found
 
-    def _within(self, number: int, head: RequestHead, address: Address, now: float) -> Token:
-        token, routes, networks = self._tokens[number]
-        if token.expires_at <= now:
-            raise TokenOutOfScope(f"token {token.name}: expired")
-        if networks and not _is_in(address(), networks):
-            raise TokenOutOfScope(f"token {token.name}: not from this address")
-        if routes.first(head.method, head.path) is None:
-            raise TokenOutOfScope(f"token {token.name}: not for this path and method")
-        if is_ambiguous(head.path):
-            raise TargetAmbiguous(f"token {token.name}: a path that can be read in two ways")
-        return token
-
     def _failed(self, address: str, now: float) -> RequestRefused:
-        began, count = self._failures.get(address, (now, 0))
-        if now - began >= FAILURES_SECONDS:
-            began, count = now, 0
-        if len(self._failures) >= ADDRESSES_LIMIT and address not in self._failures:
-            del self._failures[next(iter(self._failures))]
-        self._failures[address] = (began, count + 1)
-        if count >= FAILURES_LIMIT:
+        if self._failures.are_many(address, now):
             return TokenThrottled("too many wrong tokens from this address")
         return TokenUnknown("no passthrough token of ours, or not exactly one")
 

@@ -36,12 +36,13 @@ class Counts:
     One for a process. Lists of answers are by the first digit of the status.
 
     `forwarded` with a session, `public` without one, and `outcomes` for all others are what became of each
-    request. `tokens` are by configured name, `errors` by code, `sessions_refused` by reason, `logins` and `renewals` by outcome: a code,
+    request. `tokens` and `bearers` are by configured name, `errors` by code, `sessions_refused` by reason, `logins` and `renewals` by outcome: a code,
     or a word for what went well.
     """
 
     __slots__ = (
         "answers",
+        "bearers",
         "errors",
         "forwarded",
         "latency",
@@ -68,4 +69,5 @@ class Counts:
         self.renewals: Counter[str] = Counter()
         self.sessions_refused: Counter[str] = Counter()
         self.tokens: Counter[str] = Counter()
+        self.bearers: Counter[str] = Counter()
         self.repeated = self.truncated = self.turned_away = 0

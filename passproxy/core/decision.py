@@ -1,7 +1,7 @@
 """
 What becomes of a request: the decision point.
 
-`decide` is pure and total. Its result is one of six values, and performing it
+`decide` is pure and total. Its result is one of seven values, and performing it
 is somebody else's work (gateway.py). Order: who is asked (host), ourselves
 (endpoint), who asks (session), what the rules say (policy), and only then the
 login or the refusal. A missing session is never a permission: `Forward`
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from passproxy.core.bearer import Token, Tokens
+from passproxy.core.bearer import FIELD, Token, Tokens
 from passproxy.core.cookies import NO_CRUMBS, CookieNames, Crumbs
 from passproxy.core.errors import (
     AccessDenied,
@@ -28,6 +28,7 @@ from passproxy.core.errors import (
 )
 from passproxy.core.headers import hops_left
 from passproxy.core.http1 import RequestHead
+from passproxy.core.issuers import AwaitKeys, Bearer, BearerTokens
 from passproxy.core.judging import Client, Judge, Report
 from passproxy.core.policy import Outcome, Policy
 from passproxy.core.rescue import is_rescuable
@@ -48,6 +49,7 @@ class Site:
     client: Client = lambda peer, values: peer
     pseudonym: bytes = b"passproxy"
     tokens: Tokens | None = None
+    bearers: BearerTokens | None = None
     #: Whether more of a session is needed than what is remembered, because something is made of it.
     needs_whole: bool = False
 
@@ -59,8 +61,8 @@ class Forward(NamedTuple):
     `cookies` are the Cookie values that are left for the application.
     `rejected` says why a session cookie that came along was not one.
     `report` is for the log, here and in the others that have one.
-    `token` is the passthrough token of a request that has no other identity; with `drops_authorization`
-    one is in that field, which the application then does not get.
+    `token` is the passthrough token of a request that has no other identity, or the bearer token that is its
+    identity; with `drops_authorization` one is in that field, which the application then does not get.
     """
 
     session: Known | None
@@ -68,7 +70,7 @@ class Forward(NamedTuple):
     upgrade: Upgrade | None
     rejected: str | None
     report: Report | None = None
-    token: Token | None = None
+    token: Token | Bearer | None = None
     drops_authorization: bool = False
 
 
@@ -120,7 +122,7 @@ class Refuse(NamedTuple):
     report: Report | None = None
 
 
-Decision = Forward | Renew | Serve | StartLogin | Rescue | Refuse
+Decision = Forward | Renew | Serve | StartLogin | Rescue | Refuse | AwaitKeys
 
 
 class Decider:
@@ -129,6 +131,7 @@ class Decider:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._judge = Judge(site.policy, site.client)
+        self._takes_tokens = site.tokens is not None or site.bearers is not None
         self._hosts = site.origin.hosts()
         self._origin = str(site.origin).encode()
 
@@ -151,7 +154,7 @@ class Decider:
         except RequestRefused as error:
             # Without a session nobody learns more than that.
             return Refuse(error if session is not None else LoginRequired("an upgrade without a session"), rejected)
-        if self._site.tokens is not None:
+        if self._takes_tokens:
             decision = self._with_token(head, peer, crumbs, upgrade, now)
             if decision is not None:
                 return decision
@@ -163,13 +166,20 @@ class Decider:
 
     def _with_token(
         self, head: RequestHead, peer: str, crumbs: Crumbs, upgrade: Upgrade | None, now: float
-    ) -> Forward | Refuse | None:
-        """What becomes of a request with a passthrough token, whoever else it says it comes from; None without one."""
+    ) -> Forward | Refuse | AwaitKeys | None:
+        """What becomes of a request with a token, whoever else it says it comes from; None without one."""
         site = self._site
+
+        def address() -> str:
+            return site.client(peer, head.noted.get(b"x-forwarded-for"))
+
         try:
-            if site.tokens is None:
-                return None
-            token = site.tokens.of(head, lambda: site.client(peer, head.noted.get(b"x-forwarded-for")), now)
+            bearer = None if site.bearers is None else site.bearers.of(head, address, now)
+            if isinstance(bearer, AwaitKeys):
+                return bearer
+            if bearer is not None:
+                return self._with_bearer(head, peer, bearer, crumbs, upgrade)
+            token = None if site.tokens is None else site.tokens.of(head, address, now)
             if token is None:
                 return None
             judgement = None
@@ -179,16 +189,33 @@ class Decider:
             return Refuse(error, None)
         if judgement is not None and judgement.is_refusal_of(has_own_paths=bool(token.paths)):
             return Refuse(self._judge.refusal(judgement, None), None)
-        return Forward(None, crumbs.others, upgrade, None, None, token, site.tokens.in_authorization(head))
+        return Forward(None, crumbs.others, upgrade, None, None, token, self._drops_authorization(head))
 
-    def still_holds(self, known: Known | Token) -> bool:
+    def _with_bearer(
+        self, head: RequestHead, peer: str, bearer: Bearer, crumbs: Crumbs, upgrade: Upgrade | None
+    ) -> Forward | Refuse:
+        decision = self.forward(head, peer, bearer.known, crumbs, upgrade)
+        if not isinstance(decision, Forward):
+            return decision
+        return decision._replace(session=None, token=bearer, drops_authorization=self._drops_authorization(head))
+
+    def _drops_authorization(self, head: RequestHead) -> bool:
+        return any(each is not None and each.in_authorization(head) for each in (self._site.tokens, self._site.bearers))
+
+    def still_holds(self, known: Known | Token | Bearer) -> bool:
         """Whether what a request was let in with would let in another one, its own end aside."""
+        if isinstance(known, Bearer):
+            return self._site.bearers is not None and self._site.bearers.still_holds(known)
         if isinstance(known, Token):
             return self._site.tokens is not None and self._site.tokens.has(known)
         return self._site.sessions.still_holds(known)
 
     def session_of(self, head: RequestHead, now: float) -> Known | None:
-        """Whose request it is, whatever becomes of it; all of it, as its cookie brings it."""
+        """Whose request it is, whatever becomes of it; all of it, as its cookie brings it, or the token that counts."""
+        if self._takes_tokens:
+            bearer = None if self._site.bearers is None else self._site.bearers.remembered(head)
+            if bearer is not None or FIELD in head.noted or self._drops_authorization(head):
+                return None if bearer is None else bearer.known
         crumbs = self._site.names.crumbs(head.noted.get(b"cookie", []))
         session, _ = self._session(crumbs, now)
         return None if session is None else self._whole(session, crumbs)

@@ -25,8 +25,11 @@ protocol knows live beside its adapter, below `LoginError`.
     │   ├── AccessDenied           a session, and not for everybody who has one
     │   ├── RuleRefused            a rule of the configuration refuses this request
     │   ├── EndpointUnknown, EndpointMethod, RevocationOff
-    │   ├── TokenUnknown ── TokenThrottled
-    │   ├── TokenOutOfScope
+    │   ├── TokenUnknown
+    │   │   ├── TokenThrottled ── BearerThrottled
+    │   │   └── BearerRefused
+    │   ├── TokenOutOfScope ── BearerOutOfScope
+    │   ├── BearerKeysMissing      a token of an issuer whose keys are not known yet
     │   ├── RequestLoops           forwarded, and back again
     │   ├── FormExpired, FormOfAnother
     │   └── Overloaded
@@ -278,6 +281,37 @@ class TokenOutOfScope(RequestRefused):
     title = "This token is not for this request"
     sentence = "The passthrough token is valid, but not for this path, method, address or time."
     hint = "Administrators: the log names the token and what does not fit; its entry in the configuration has paths, methods, from and expires."
+
+
+class BearerRefused(TokenUnknown):
+    """A JWT of a configured issuer that does not hold. RFC 6750, 3.1."""
+
+    code = "PP-BEARER-TOKEN"
+    sentence = "The request carries a bearer token that this service does not accept."
+    hint = "Get a new token from its issuer, for this service. Administrators: the log says what is wrong with it; issuer, audience, algorithms and what else is expected of a token are in bearer.issuers."
+
+
+class BearerThrottled(TokenThrottled):
+    code = "PP-BEARER-THROTTLED"
+    sentence = "Many wrong bearer tokens came from this address within a minute."
+
+
+class BearerOutOfScope(TokenOutOfScope):
+    """RFC 6750, 3.1: insufficient_scope."""
+
+    code = "PP-BEARER-SCOPE"
+    sentence = (
+        "The bearer token is valid, but not for this path, method or address, or it does not say what is required."
+    )
+    hint = "Administrators: the log names the issuer and what does not fit; its entry in bearer.issuers has require, paths, methods and from."
+
+
+class BearerKeysMissing(RequestRefused):
+    code = "PP-BEARER-KEYS"
+    status = 503
+    title = "This token cannot be verified now"
+    sentence = "The keys of the issuer of this bearer token are not known yet, so nobody can say whether it is valid."
+    hint = "Try again in a moment. Administrators: the log says why the issuer's keys could not be read; `passproxy doctor` tries it."
 
 
 class RevocationOff(RequestRefused):

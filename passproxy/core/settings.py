@@ -10,7 +10,7 @@ resolved before these models see it.
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -213,7 +213,10 @@ SaidAttribute = Literal[
     "login", "account", "upn", "email", "name", "given_name", "surname", "dn", "company", "department", "phone"
 ]
 
-#: Likewise, and what is made of it.
+#: What is read from claims.
+AttributeClaim = Literal[SaidAttribute, "groups"]
+
+#: What headers and rules may name.
 AttributeName = Literal["user", SaidAttribute]
 
 
@@ -223,10 +226,7 @@ class GroupSettings(Section):
 
 
 class IdentitySettings(Section):
-    attributes: dict[
-        Literal[SaidAttribute, "groups"],
-        TextList,
-    ] = Field(default_factory=dict)
+    attributes: dict[AttributeClaim, TextList] = Field(default_factory=dict)
     groups: GroupSettings = GroupSettings()
 
 
@@ -308,6 +308,49 @@ class PassthroughSettings(Section):
         names = [token.name for token in self.tokens]
         if doubled := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two tokens have the name {min(doubled)}")
+        return self
+
+
+#: People name a handful.
+ISSUERS_LIMIT = 20
+
+SigningAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
+class IssuerEntry(Section):
+    """An issuer whose bearer tokens say which program asks."""
+
+    name: RuleName
+    issuer: Issuer
+    audience: Annotated[TextList, Field(min_length=1)]
+    jwks_uri: ProviderUrl | None = None
+    algorithms: Annotated[tuple[SigningAlgorithm, ...], Listed, Field(min_length=1)] = get_args(SigningAlgorithm)
+    types: Annotated[tuple[Literal["at+jwt", "JWT"], ...], Listed, Field(min_length=1)] = ("at+jwt", "JWT")
+    id_tokens: bool = False
+    max_lifetime: Annotated[Seconds, Field(ge=60, le=366 * 86400)] = 86400
+    clock_skew: Skew = 60
+    require: dict[Text, Annotated[TextList, Field(min_length=1)]] = Field(default_factory=dict)
+    claims: dict[AttributeClaim, Annotated[TextList, Field(min_length=1)]] = Field(default_factory=dict)
+    paths: Annotated[tuple[PathPattern, ...], Listed] = ()
+    methods: Annotated[tuple[Method, ...], Listed] = ()
+    networks: Annotated[tuple[Network, ...], Listed, Field(alias="from")] = ()
+    forward: bool = False
+
+
+class BearerSettings(Section):
+    """Issuers of bearer tokens: how programs with an account of their own get in."""
+
+    issuers: Annotated[tuple[Annotated[IssuerEntry, Field(title="Issuer")], ...], Field(max_length=ISSUERS_LIMIT)] = ()
+    in_authorization: bool = True
+
+    @model_validator(mode="after")
+    def _each_is_given_once(self) -> BearerSettings:
+        for what, values in (
+            ("name", [entry.name for entry in self.issuers]),
+            ("issuer", [entry.issuer for entry in self.issuers]),
+        ):
+            if any(values.count(value) > 1 for value in values):
+                raise ValueError(f"two issuers have the same {what}")
         return self
 
 
@@ -461,6 +504,7 @@ class Settings(Section):
     headers: HeaderSettings = HeaderSettings()
     assertion: AssertionSettings | None = None
     passthrough: PassthroughSettings = PassthroughSettings()
+    bearer: BearerSettings = BearerSettings()
     access: AccessSettings = AccessSettings()
     revocation: RevocationSettings = RevocationSettings()
     cleanup: CleanupSettings = CleanupSettings()
@@ -475,6 +519,15 @@ class Settings(Section):
         url, here = self.cleanup.reauth_redirect_url, f"{Origin.of(self.domain, self.origin)}"
         if url is not None and (not url.startswith(here + "/") or url.startswith((here + PREFIX, here + "//"))):
             raise ValueError("cleanup.reauth_redirect_url must be a page of the application, on this origin")
+        return self
+
+    @model_validator(mode="after")
+    def _nobody_is_named_twice(self) -> Settings:
+        tokens = {token.name for token in self.passthrough.tokens}
+        if doubled := tokens & {issuer.name for issuer in self.bearer.issuers}:
+            raise ValueError(f"a token and an issuer have the name {min(doubled)}; X-Passproxy-Token tells them apart")
+        if self.upstream.basic_auth is not None and any(issuer.forward for issuer in self.bearer.issuers):
+            raise ValueError("upstream.basic_auth sets Authorization, so bearer.issuers cannot forward what is there")
         return self
 
     @model_validator(mode="after")

@@ -15,7 +15,7 @@ from typing import Any, cast
 from passproxy.core.forwarded import Forwarded
 from passproxy.core.http1 import RequestHead
 from passproxy.core.request_ids import trace_id
-from passproxy.core.session import Known
+from passproxy.core.session import Known, Session
 from passproxy.web import log
 from passproxy.web.connection import ClientConnection, Handler
 from passproxy.web.watch import Watch
@@ -55,7 +55,7 @@ class AccessLog:
         user = self._users.get(session.handle)
         if user is None:
             # At the time at which it was found to hold: by now it may have ended.
-            whole = self._session_of(head, session.issued_at)
+            whole = session if isinstance(session.held, Session) else self._session_of(head, session.issued_at)
             if whole is None or whole.handle != session.handle:
                 return None
             if len(self._users) >= REMEMBERED_LIMIT:

@@ -14,6 +14,7 @@ from typing import Protocol
 from passproxy.core.bearer import Token
 from passproxy.core.errors import UpstreamError
 from passproxy.core.http1 import RequestHead
+from passproxy.core.issuers import Bearer
 from passproxy.core.session import Known
 from passproxy.core.upgrade import Upgrade
 from passproxy.web.connection import ClientConnection
@@ -51,7 +52,7 @@ class Exchange:
         self.upgrade = upgrade
         self.session_ends_at = session_ends_at
         self.is_retried = False
-        self.opened_by: Known | Token | None = None
+        self.opened_by: Known | Token | Bearer | None = None
         self.cookies: tuple[tuple[str, str], ...] = ()
         self.marks: Callable[[Iterable[bytes]], list[str]] | None = None
 

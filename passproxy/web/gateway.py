@@ -25,6 +25,7 @@ from passproxy.core.errors import (
 from passproxy.core.frames import SESSION_OVER, FrameCursor
 from passproxy.core.headers import outgoing, read_anew
 from passproxy.core.http1 import RequestHead
+from passproxy.core.issuers import AwaitKeys, Bearer
 from passproxy.core.judging import Report
 from passproxy.core.rescue import FORM_LIMIT_BYTES
 from passproxy.core.session import Known
@@ -79,8 +80,8 @@ class Gateway:
         match decision:
             case Forward():
                 self._forward(head, client, decision, fields)
-            case Renew():
-                self._spawn(self._renew(head, client, decision, now), "renew a session")
+            case Renew() | AwaitKeys():
+                self._spawn(self._later(head, client, decision, now), "renew a session, or wait for keys")
             case Serve():
                 self._serve(head, client, decision, now)
             case StartLogin(may_have_fragment=True):
@@ -97,12 +98,20 @@ class Gateway:
 
     def _count(self, decision: Decision) -> None:
         """What is forwarded is counted where that is done."""
-        if not isinstance(decision, (Forward, Renew)):
+        if not isinstance(decision, (Forward, Renew, AwaitKeys)):
             self.counts.outcomes[_OUTCOMES[type(decision)]] += 1
             if decision.rejected is not None:
                 self.counts.sessions_refused[decision.rejected] += 1
 
-    # Renew.
+    # Renew, or wait for the keys of a token.
+
+    async def _later(
+        self, head: RequestHead, client: ClientConnection, decision: Renew | AwaitKeys, now: float
+    ) -> None:
+        if isinstance(decision, AwaitKeys):
+            await self._await_keys(head, client, decision, now)
+        else:
+            await self._renew(head, client, decision, now)
 
     async def _renew(self, head: RequestHead, client: ClientConnection, decision: Renew, now: float) -> None:
         log.concerns(client.request_id)
@@ -124,6 +133,21 @@ class Gateway:
                 fields = parts.endpoints.cookies.set(session.session, outcome.token, outcome.kept, crumbs, now)
             forward = parts.decider.forward(head, client.peer, session, crumbs, decision.upgrade)
             self._perform(forward, head, client, now, fields)
+        except Exception as error:
+            self._refusals.unexpected(error, head, client)
+
+    async def _await_keys(self, head: RequestHead, client: ClientConnection, decision: AwaitKeys, now: float) -> None:
+        log.concerns(client.request_id)
+        parts = self._parts
+        try:
+            await decision.newer_keys()
+            if client.is_lost:
+                return
+            if parts is not self._parts:
+                self.handle(read_anew(head, self.names), client)
+                return
+            again = parts.decider.decide(head, now, client.peer)
+            self._perform(Refuse(decision.error, None) if isinstance(again, AwaitKeys) else again, head, client, now)
         except Exception as error:
             self._refusals.unexpected(error, head, client)
 
@@ -180,11 +204,23 @@ class Gateway:
             self.counts.sessions_refused[decision.rejected] += 1
         return self._parts.public_lines
 
-    def _as_token(self, token: Token, head: RequestHead, client: ClientConnection) -> bytes:
+    def _as_token(self, token: Token | Bearer, head: RequestHead, client: ClientConnection) -> bytes:
+        if isinstance(token, Bearer):
+            return self._as_program(token, head, client)
         self.counts.tokens[token.name] += 1
         if audit.is_wanted():
             audit.event("audit.token", token=token.name, **self._refusals.place(head, client))
         return self._parts.public_lines + f"X-Passproxy-Token: {token.name}\r\n".encode()
+
+    def _as_program(self, bearer: Bearer, head: RequestHead, client: ClientConnection) -> bytes:
+        assertions, client.session = self._parts.assertions, bearer.known
+        self.counts.bearers[bearer.name] += 1
+        if audit.is_wanted():
+            who = audit.who(bearer.known)
+            audit.event("audit.bearer", issuer=bearer.name, **who, **self._refusals.place(head, client))
+        if assertions is None:
+            return bearer.lines
+        return bearer.lines + assertions.line(bearer.known, self._parts.clock())
 
     def _send(self, exchange: Exchange) -> None:
         upstream = self._parts.pool.take(exchange)

@@ -109,6 +109,7 @@ class Exporter:
             refused[REASONS.get(reason, "invalid")] += count
         yield _counter("sessions_refused", "Session cookies that were none, by reason.", "reason", refused)
         yield _counter("passthrough_tokens", "Requests with a passthrough token, by its name.", "token", counts.tokens)
+        yield _counter("bearer_tokens", "Requests with a bearer token, by its issuer's name.", "issuer", counts.bearers)
         yield _gauge("revocations", "Entries of the list of revoked sessions.", len(self._observed.revocations.revoked))
         yield _gauge("session_keys", "Keys that verify sessions; the newest one signs.", self._observed.keys)
 

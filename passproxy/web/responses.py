@@ -22,6 +22,8 @@ import jinja2
 
 from passproxy.core.bearer import FAILURES_SECONDS
 from passproxy.core.errors import (
+    BearerKeysMissing,
+    BearerOutOfScope,
     EndpointMethod,
     IdpUnavailable,
     MethodRefused,
@@ -196,7 +198,9 @@ def _fields_of(error: PassProxyError) -> tuple[Field, ...]:
         return (("Retry-After", str(int(FAILURES_SECONDS))),)
     if isinstance(error, TokenUnknown):
         return (("WWW-Authenticate", 'Bearer error="invalid_token"'),)  # RFC 6750, 3
-    if isinstance(error, (IdpUnavailable, Overloaded)):
+    if isinstance(error, BearerOutOfScope):
+        return (("WWW-Authenticate", 'Bearer error="insufficient_scope"'),)
+    if isinstance(error, (IdpUnavailable, Overloaded, BearerKeysMissing)):
         return (("Retry-After", str(RETRY_SECONDS)),)
     if isinstance(error, EndpointMethod):
         return (("Allow", ", ".join(error.allowed)),)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from passproxy.core.bearer import Token
 from passproxy.core.frames import GOING_AWAY, SESSION_OVER, FrameCursor, close_frame
+from passproxy.core.issuers import Bearer
 from passproxy.core.session import Known
 from passproxy.web.watch import Watch
 
@@ -38,7 +39,7 @@ class Tunnel:
         ends_at: float,
         closed: Callable[[Tunnel, str], None],
         cursor: FrameCursor | None = None,
-        opened_by: Known | Token | None = None,
+        opened_by: Known | Token | Bearer | None = None,
     ) -> None:
         self._watch = watch
         self._idle_seconds = idle_seconds

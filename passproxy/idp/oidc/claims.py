@@ -17,7 +17,7 @@ from passproxy.core.identity import ALIASES
 from passproxy.idp.oidc.errors import GroupsRefused
 
 # They describe the token, not the person.
-_OF_THE_TOKEN = frozenset(
+OF_THE_TOKEN = frozenset(
     {"iss", "sub", "aud", "azp", "exp", "iat", "nbf", "jti", "nonce", "at_hash", "c_hash", "s_hash", "auth_time", "sid"}
 )
 
@@ -32,11 +32,11 @@ def attributes_from(
         GroupsRefused: the groups are there in no form that can be read exactly.
     """
     claims = {**userinfo, **id_token}
-    dropped = _OF_THE_TOKEN
+    dropped = OF_THE_TOKEN
     if not allow_unverified_email and (_is_unverified(id_token) or _is_unverified(userinfo)):
         dropped |= frozenset(ALIASES["email"])
     _check_groups(claims)
-    return {name: values for name, value in claims.items() if name not in dropped and any(values := _values(value))}
+    return {name: values for name, value in claims.items() if name not in dropped and any(values := values_of(value))}
 
 
 def _is_unverified(claims: Mapping[str, Any]) -> bool:
@@ -45,7 +45,7 @@ def _is_unverified(claims: Mapping[str, Any]) -> bool:
     return verified.strip().lower() != "true" if isinstance(verified, str) else verified is not True
 
 
-def _values(value: Any) -> tuple[str, ...]:
+def values_of(value: Any) -> tuple[str, ...]:
     """The value as texts; none for what has no plain form (objects, lists of lists, null)."""
     listed = value if isinstance(value, list) else [value]
     texts = tuple(text for one in listed if (text := _text(one)) is not None)

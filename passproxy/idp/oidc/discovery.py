@@ -64,14 +64,7 @@ def metadata_from(document: bytes, issuer: str, origin: Origin) -> ProviderMetad
     Raises:
         DiscoveryRefused: it is another issuer's, or names an endpoint that is not to be trusted.
     """
-    try:
-        members = json_object(document)
-    except JsonRefused as error:
-        raise DiscoveryRefused(f"discovery document of {issuer}: {error}") from None
-    if members.get("issuer") != issuer:
-        raise DiscoveryRefused(
-            f"the discovery document is about {quoted(members.get('issuer'))}, configured is {quoted(issuer)}"
-        )
+    members = _members(document, issuer)
     endpoints = _Endpoints(members, urlsplit(issuer), origin)
     return ProviderMetadata(
         issuer=issuer,
@@ -88,6 +81,28 @@ def metadata_from(document: bytes, issuer: str, origin: Origin) -> ProviderMetad
         revocation_endpoint=endpoints.for_us_if_any("revocation_endpoint"),
         names_itself_in_answers=members.get("authorization_response_iss_parameter_supported") is True,
     )
+
+
+def jwks_uri_from(document: bytes, issuer: str, origin: Origin) -> str:
+    """
+    Where the keys of `issuer` are, by its description; nobody has to be able to log in there.
+
+    Raises:
+        DiscoveryRefused: as `metadata_from`.
+    """
+    return _Endpoints(_members(document, issuer), urlsplit(issuer), origin).for_us("jwks_uri")
+
+
+def _members(document: bytes, issuer: str) -> Mapping[str, Any]:
+    try:
+        members = json_object(document)
+    except JsonRefused as error:
+        raise DiscoveryRefused(f"discovery document of {issuer}: {error}") from None
+    if members.get("issuer") != issuer:
+        raise DiscoveryRefused(
+            f"the discovery document is about {quoted(members.get('issuer'))}, configured is {quoted(issuer)}"
+        )
+    return members
 
 
 class _Endpoints:

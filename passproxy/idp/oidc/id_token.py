@@ -79,7 +79,9 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class _Header:
+class Header:
+    """What of a token's header is used."""
+
     algorithm: str
     kid: str | None
 
@@ -103,7 +105,7 @@ def verified_claims(
     _check_purpose(claims)
     _check_nonce(claims, expected)
     _check_times(claims, expected, now)
-    _check_subject(claims)
+    check_subject(claims)
     _check_authentication(claims, expected, now)
     for name, value in bound.items():
         _check_hash(claims, name, value, header.algorithm)
@@ -141,17 +143,39 @@ def verified_token(token: str, keys: KeySet, expected: Expected, typ: str) -> di
     return _verified(token, keys, expected, typ)[1]
 
 
-def _verified(id_token: str, keys: KeySet, expected: Expected, typ: str) -> tuple[_Header, dict[str, Any]]:
-    header = _header(_segments(id_token)[0], expected.algorithms, typ)
+def _verified(id_token: str, keys: KeySet, expected: Expected, typ: str) -> tuple[Header, dict[str, Any]]:
+    header = _header(_segments(id_token)[0], expected.algorithms, (typ,))
+    return header, signed_claims(id_token, header, keys)
+
+
+def unverified(token: str, algorithms: frozenset[str], types: tuple[str, ...]) -> tuple[Header, dict[str, Any]]:
+    """
+    Header and claims of a token of one of these types, written in upper case; nobody knows yet who wrote them.
+
+    Raises:
+        LoginError: it is no token that could be one of these.
+    """
+    header, payload, _ = _segments(token)
+    return _header(header, algorithms, types), _object(payload, "claims")
+
+
+def signed_claims(token: str, header: Header, keys: KeySet) -> dict[str, Any]:
+    """
+    The claims of a token whose signature holds; `header` is its own, and was judged.
+
+    Raises:
+        SignatureRefused: also when the key is unknown; newer keys may help.
+        IdTokenMalformed: what was signed are no claims.
+    """
     candidates = keys.candidates(header.kid, header.algorithm)
     if not candidates:
         raise SignatureRefused(f"no published key has the id {quoted(header.kid)} and fits {header.algorithm}")
     for key in candidates:
         try:
-            complete = _JWS.decode_complete(id_token, key.public, algorithms=[header.algorithm])
+            complete = _JWS.decode_complete(token, key.public, algorithms=[header.algorithm])
         except Exception:  # noqa: S112 - PyJWT also lets TypeError, ValueError and cryptography's own out
             continue
-        return header, _object(complete["payload"], "claims")
+        return _object(complete["payload"], "claims")
     raise SignatureRefused(f"the signature ({header.algorithm}, key {quoted(header.kid)}) does not verify")
 
 
@@ -185,7 +209,7 @@ def _object(document: bytes, what: str) -> dict[str, Any]:
         raise IdTokenMalformed(f"{what}: {error}") from None
 
 
-def _header(document: bytes, algorithms: frozenset[str], expected_type: str) -> _Header:
+def _header(document: bytes, algorithms: frozenset[str], types: tuple[str, ...]) -> Header:
     members = _object(document, "header")
     algorithm, kid = members.get("alg"), members.get("kid")
     if not isinstance(algorithm, str) or algorithm not in algorithms & ALGORITHMS:
@@ -197,9 +221,9 @@ def _header(document: bytes, algorithms: frozenset[str], expected_type: str) -> 
     # RFC 8725 3.11: an access token (at+jwt) or logout token (logout+jwt) is signed by the same key.
     # Only an ID token may leave it out.
     typ = members.get("typ", ID_TOKEN_TYPE)
-    if not isinstance(typ, str) or typ.upper() != expected_type:
+    if not isinstance(typ, str) or typ.upper() not in types:
         raise IdTokenMalformed(f"the token is of type {quoted(typ)}")
-    return _Header(algorithm, kid)
+    return Header(algorithm, kid)
 
 
 def check_issuer(claims: Mapping[str, Any], expected: Expected) -> None:
@@ -264,7 +288,7 @@ def time_of(claims: Mapping[str, Any], name: str) -> int:
     return value
 
 
-def _check_subject(claims: Mapping[str, Any]) -> None:
+def check_subject(claims: Mapping[str, Any]) -> None:
     subject = claims.get("sub")
     if not isinstance(subject, str) or not subject.strip():
         raise ClaimsRefused("sub is missing, empty or not text")
