@@ -102,6 +102,8 @@ def _meaning(settings: Settings) -> list[tuple[str, str]]:
     ]
     if settings.access.default != "authenticate" or settings.access.rules:
         rows.append(("access", _access(settings.access)))
+    if settings.bearer.issuers:
+        rows.append(("bearer tokens", "; ".join(f"{each.name} of {each.issuer}" for each in settings.bearer.issuers)))
     if settings.saml:
         rows.insert(5, ("entity id", settings.saml.entity_id or origin.url(PREFIX + "saml/metadata")))
     return rows

@@ -31,6 +31,15 @@ _PASSING = frozenset({"tmpfs", "ramfs", "overlay", "aufs"})
 #: Secrets that may be in the configuration itself, by their keys.
 _INLINE_SECRETS = ("oidc.client_secret", "upstream.basic_auth.password")
 
+#: Issuers of tokens for whoever asks, with the audience that was asked for.
+_FOR_EVERYBODY = (
+    "token.actions.githubusercontent.com",
+    "gitlab.com",
+    "accounts.google.com",
+    "agent.buildkite.com",
+    "app.terraform.io",
+)
+
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
@@ -48,6 +57,7 @@ def dangers(settings: Settings, file: str | None) -> list[Danger]:
     found = [
         *_switches(settings),
         *_access(settings),
+        *_issuers(settings),
         *_neighbours(settings),
         *_readable_secrets(settings, file),
         *_state(settings),
@@ -99,6 +109,32 @@ def _access(settings: Settings) -> Iterator[Danger]:
             )
     for name, front in unreached(settings):
         yield Danger("access.rules", f"{name} never decides anything: {front} covers all of it before", False)
+
+
+def _issuers(settings: Settings) -> Iterator[Danger]:
+    key, oidc = "bearer.issuers", settings.oidc
+    for entry in settings.bearer.issuers:
+        if urlsplit(entry.issuer).hostname in _FOR_EVERYBODY and not entry.require:
+            yield Danger(
+                key,
+                f"{entry.name}: everybody in the world can get a token of this issuer, for any audience: use require",
+            )
+        elif not (entry.require or settings.access.require_any_group):
+            yield Danger(
+                key,
+                f"{entry.name}: whoever gets a token of this issuer for this audience is let in: say with require who is meant",
+                False,
+            )
+        if entry.id_tokens:
+            yield Danger(key, f"{entry.name}: id_tokens: who finds an ID token in a browser or a log gets in", False)
+        if entry.forward:
+            yield Danger(key, f"{entry.name}: forward: the application could use these tokens elsewhere", False)
+        if oidc and entry.issuer == oidc.issuer and oidc.client_id in entry.audience and not entry.id_tokens:
+            yield Danger(
+                key,
+                f"{entry.name}: audience is oidc.client_id, as in ID tokens: use one that means this application's tokens",
+                False,
+            )
 
 
 def _neighbours(settings: Settings) -> Iterator[Danger]:

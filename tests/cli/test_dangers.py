@@ -16,6 +16,12 @@ OIDC = {"issuer": "https://sso.example.com", "client_id": "app"}
 SAML = {"metadata_url": "https://sso.example.com/metadata"}
 
 
+def issuer(url: str, **more: Any) -> dict[str, Any]:
+    """The section with one issuer, which requires something unless it is one for everybody."""
+    require = {} if "github" in url else {"require": {"azp": ["nightly"]}}
+    return {"issuers": [{"name": "ci", "issuer": url, "audience": "api", **require, **more}]}
+
+
 def found(folder: Path, **sections: Any) -> list[Danger]:
     whole: dict[str, Any] = {"domain": "app.example.com", "upstream": {"url": "http://127.0.0.1:3000"}}
     whole |= {"state_dir": str(folder), **sections}
@@ -38,6 +44,7 @@ def found(folder: Path, **sections: Any) -> list[Danger]:
         ({"admin": {"listen": "0.0.0.0:9123"}}, "admin.listen"),
         ({"admin": {"listen": "[::]:9123"}}, "admin.listen"),
         ({"trusted_proxies": ["0.0.0.0/0"]}, "trusted_proxies"),
+        ({"bearer": issuer("https://token.actions.githubusercontent.com")}, "bearer.issuers"),
         ({"trusted_proxies": ["10.0.0.0/8", "::/0"]}, "trusted_proxies"),
     ],
 )
@@ -49,6 +56,10 @@ def test_a_switch_that_lets_somebody_in_or_read_along_is_grave(tmp_path: Path, s
     ("sections", "key"),
     [
         ({"revocation": {"store": "none"}}, "revocation.store"),
+        ({"bearer": issuer("https://ci.example.com", require={})}, "bearer.issuers"),
+        ({"bearer": issuer("https://ci.example.com", id_tokens=True)}, "bearer.issuers"),
+        ({"bearer": issuer("https://ci.example.com", forward=True)}, "bearer.issuers"),
+        ({"bearer": issuer("https://sso.example.com", audience="app")}, "bearer.issuers"),
         ({"access": {"require_any_group": ["CN=ops,OU=x"]}}, "access"),
         (
             {"access": {"roles": {"a": ["app-ops", "ops"]}}, "identity": {"groups": {"strip_prefix": "app-"}}},

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from passproxy.cli.doctor.front import front
+from passproxy.cli.doctor.issuers import issuers
 from passproxy.cli.doctor.local import application, listening
 from passproxy.cli.doctor.probe import CHECK_SECONDS, within
 from passproxy.cli.doctor.provider import provider
@@ -41,6 +42,7 @@ CHECKS = (
     "clock",
     "login",
     "client",
+    "issuers",
     "public TLS",
     "public URL",
     "large cookies",
@@ -143,6 +145,7 @@ async def examined(
             "PassProxy": here,
             "the application": tasks.create_task(within("upstream", application(settings.upstream, origin))),
             "the identity provider": tasks.create_task(_whole("provider", provider(settings, origin, clock))),
+            "the issuers of tokens": tasks.create_task(_whole("issuers", issuers(settings, origin, clock))),
             "the web server": tasks.create_task(_whole("public URL", web_server())),
         }
         findings = [ok("configuration", "The configuration is valid.")]

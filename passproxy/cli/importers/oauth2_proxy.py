@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from passproxy.cli.importers.draft import NOBODY_YET, Draft
 from passproxy.cli.importers.oauth2_proxy_headers import add_headers, is_true
+from passproxy.cli.importers.oauth2_proxy_issuers import add_issuers
 from passproxy.cli.importers.oauth2_proxy_leftovers import note_leftovers
 from passproxy.cli.importers.oauth2_proxy_options import Options, options_of
 from passproxy.cli.importers.oauth2_proxy_routes import add_routes
@@ -56,6 +57,7 @@ def translated(texts: list[str], domain: str | None, folder: str) -> Draft:
     for option, (key, read) in _SAME.items():
         if option in options:
             draft.set(key, read(options.pop(option)), option)
+    add_issuers(draft, options)
     note_leftovers(draft, options)
     return draft
 

@@ -34,5 +34,5 @@ def test_each_option_has_its_reason_and_never_its_value() -> None:
 
 def test_what_was_switched_off_anyway_is_not_mentioned() -> None:
     draft = Draft("oauth2-proxy")
-    note_leftovers(draft, {"skip_jwt_bearer_tokens": "false", "ssl_insecure_skip_verify": False, "banner": ""})
+    note_leftovers(draft, {"skip_oidc_discovery": "false", "ssl_insecure_skip_verify": False, "banner": ""})
     assert draft.notes == []
