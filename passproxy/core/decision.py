@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from passproxy.core.bearer import FIELD, Token, Tokens
+from passproxy.core.bearer import AUTHORIZATION, FIELD, Token, Tokens
 from passproxy.core.cookies import NO_CRUMBS, CookieNames, Crumbs
 from passproxy.core.errors import (
     AccessDenied,
@@ -154,7 +154,7 @@ class Decider:
         except RequestRefused as error:
             # Without a session nobody learns more than that.
             return Refuse(error if session is not None else LoginRequired("an upgrade without a session"), rejected)
-        if self._takes_tokens:
+        if self._takes_tokens and (AUTHORIZATION in head.noted or FIELD in head.noted):
             decision = self._with_token(head, peer, crumbs, upgrade, now)
             if decision is not None:
                 return decision
@@ -197,7 +197,8 @@ class Decider:
         decision = self.forward(head, peer, bearer.known, crumbs, upgrade)
         if not isinstance(decision, Forward):
             return decision
-        return decision._replace(session=None, token=bearer, drops_authorization=self._drops_authorization(head))
+        drops = self._drops_authorization(head) if FIELD in head.noted else not bearer.trust.passes_on
+        return Forward(None, decision.cookies, upgrade, None, decision.report, bearer, drops)
 
     def _drops_authorization(self, head: RequestHead) -> bool:
         return any(each is not None and each.in_authorization(head) for each in (self._site.tokens, self._site.bearers))
