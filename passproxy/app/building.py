@@ -40,7 +40,7 @@ from passproxy.core.session import Session, SessionRules, Sessions
 from passproxy.core.tokens import Key, KeyRing, Purpose
 from passproxy.core.urls import Origin
 from passproxy.idp.base import IdentityProvider
-from passproxy.idp.issuers import JwtIssuer, issuers_of
+from passproxy.idp.issuers import issuers_of
 from passproxy.idp.login import Logins
 from passproxy.idp.logout import Logouts
 from passproxy.idp.registry import build, section_of
@@ -57,6 +57,7 @@ from passproxy.web.watch import Watch
 
 if TYPE_CHECKING:
     from passproxy.core.settings import Settings
+    from passproxy.idp.issuers import JwtIssuer
 
 DEFAULT_STATE_DIR = "/var/lib/passproxy"
 

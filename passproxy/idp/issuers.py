@@ -1,16 +1,21 @@
-"""The issuers whose bearer tokens are taken, each with its keys; those that stay the same keep theirs."""
+"""
+The issuers whose bearer tokens are taken, each with its keys; those that stay the same keep theirs.
+
+What verifies is imported only where there are some: a process without them has no memory for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 import aiohttp
 
 from passproxy.core.issuers import Trust
 from passproxy.core.urls import Origin
-from passproxy.idp.oidc.token_issuer import JwtIssuer
 
-__all__ = ["JwtIssuer", "issuers_of"]
+if TYPE_CHECKING:  # and for those who name its type
+    from passproxy.idp.oidc.token_issuer import JwtIssuer as JwtIssuer
 
 
 def issuers_of(
@@ -21,8 +26,16 @@ def issuers_of(
     before: Iterable[JwtIssuer] = (),
 ) -> tuple[JwtIssuer, ...]:
     """One for each trust, from `before` where it is there. The origin must be that of `before`."""
-    known = list(before)
-    return tuple(
-        next((one for one in known if one.trust == trust), None) or JwtIssuer(trust, origin, http, clock)
-        for trust in trusts
-    )
+    return tuple(_issuer(trust, origin, http, clock, before) for trust in trusts)
+
+
+def _issuer(
+    trust: Trust,
+    origin: Origin,
+    http: aiohttp.ClientSession,  # noqa: TID251 - a type here, not a second session
+    clock: Callable[[], float],
+    before: Iterable[JwtIssuer],
+) -> JwtIssuer:
+    from passproxy.idp.oidc.token_issuer import JwtIssuer
+
+    return next((one for one in before if one.trust == trust), None) or JwtIssuer(trust, origin, http, clock)

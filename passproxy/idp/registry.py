@@ -91,11 +91,12 @@ def check(settings: Settings, state_dir: Path, creatable: Callable[[Path], None]
 
 def failures(settings: Settings, now: float) -> list[str]:
     """What this installation no longer refuses of an answer; that of the other protocol is judged, and tested, in a process of its own."""
-    if settings.oidc is None:
+    if settings.oidc is None and not settings.bearer.issuers:
         return []
     from passproxy.idp.oidc import selftest
 
-    return selftest.failures(now)
+    found = [] if settings.oidc is None else selftest.failures(now)
+    return [*found, *(selftest.bearer_failures(now) if settings.bearer.issuers else ())]
 
 
 def _check_own_keys(settings: SamlSettings, state_dir: Path, creatable: Callable[[Path], None]) -> None:

@@ -13,7 +13,8 @@ from passproxy.core.access import trusts_of
 from passproxy.core.errors import LoginError
 from passproxy.core.settings import Settings
 from passproxy.core.urls import Origin
-from passproxy.idp.issuers import JwtIssuer, issuers_of
+from passproxy.idp.issuers import issuers_of
+from passproxy.idp.oidc.token_issuer import JwtIssuer
 
 
 async def issuers(settings: Settings, origin: Origin, clock: Callable[[], float]) -> list[Finding]:

@@ -49,6 +49,7 @@ from passproxy.idp.oidc.jwks import KeySet, keys_from
 from passproxy.idp.oidc.kept import Kept
 from passproxy.idp.oidc.logout_token import verified_logout
 from passproxy.idp.oidc.overage import group_source, groups_at, is_permitted
+from passproxy.idp.oidc.pauses import pause_seconds
 from passproxy.idp.oidc.pushed_request import push_endpoint, pushed
 from passproxy.idp.oidc.remembered import Remembered, packed, remembered_from
 from passproxy.idp.oidc.token_endpoint import Tokens, redeem, refreshed
@@ -65,13 +66,6 @@ FRONTCHANNEL_PATH = "oidc/frontchannel-logout"
 
 #: Where the provider sends the browser after a logout; it has to be registered there.
 LOGGED_OUT = "/.passproxy/logged-out"
-
-#: How often the description and the keys are read again.
-REFRESH_SECONDS = 3600.0
-
-#: Pauses after failures: 2, 4, 8 ... seconds, then every five minutes.
-FIRST_RETRY_SECONDS = 2.0
-LAST_RETRY_SECONDS = 300.0
 
 #: Anybody's visit makes us push a request, so a flood of visits must not become one at the provider.
 PUSHES_AT_ONCE = 32
@@ -384,14 +378,6 @@ class OidcProvider:
             error = IdpUnavailable if answer.status >= 500 else refused
             raise error(f"{url} answers {answer.status}")
         return answer.body
-
-
-def pause_seconds(failures: int, chance: float) -> float:
-    """How long to wait before the next refresh; spread, so that a hundred instances do not ask in step."""
-    if failures == 0:
-        return REFRESH_SECONDS * (0.9 + 0.2 * chance)
-    doubled: float = FIRST_RETRY_SECONDS * 2.0 ** min(failures - 1, 16)
-    return min(doubled, LAST_RETRY_SECONDS) * (0.75 + 0.5 * chance)
 
 
 def _nonce(proof: Proof) -> str:

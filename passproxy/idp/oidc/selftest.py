@@ -1,8 +1,8 @@
 """
-Does this installation still refuse forged ID tokens?
+Does this installation still refuse forged ID tokens, and forged bearer tokens?
 
-Signs one with a key of its own and lets id_token.py judge it and some forgeries
-of it, at each start: a library that was replaced is found before anybody logs in.
+Signs one with a key of its own and lets id_token.py, or access_token.py, judge it and some forgeries
+of it, at each start: a library that was replaced is found before anybody gets in.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm
 
-from passproxy.core.errors import LoginError
+from passproxy.core.errors import LoginError, RequestRefused
+from passproxy.core.issuers import Trust
+from passproxy.idp.oidc.access_token import vouched
 from passproxy.idp.oidc.id_token import Expected, verified_claims
-from passproxy.idp.oidc.jwks import KeySet, keys_from
+from passproxy.idp.oidc.jwks import ALGORITHMS, KeySet, keys_from
 
 _ISSUER, _CLIENT, _NONCE, _KID = "https://self-test.invalid", "self-test", "nonce", "key"
 _LIFETIME_SECONDS = 300
@@ -57,6 +59,44 @@ def failures(now: float) -> list[str]:
         for what, token in forged.items()
         if _is_accepted(token, keys, now)
     ]
+
+
+def bearer_failures(now: float) -> list[str]:
+    """The same for bearer tokens."""
+    begin = int(now)
+    claims = {"iss": _ISSUER, "aud": _CLIENT, "sub": "nobody", "iat": begin, "exp": begin + _LIFETIME_SECONDS}
+    trust = Trust("self-test", _ISSUER, (_CLIENT,), ALGORITHMS)
+    try:
+        private = ec.generate_private_key(ec.SECP256R1())
+        keys, genuine = _published(private), _signed(claims, private)
+        vouched(genuine, keys, trust, now)
+    except Exception as error:
+        return [f"a genuine bearer token is not accepted: {type(error).__name__}: {error}"]
+    public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    head, payload, signature = genuine.split(".")
+    forged = {
+        "has no algorithm": _encoded({"alg": "none"}) + f".{payload}.",
+        "is signed with the public key as a secret": _signed_with_secret(head, payload, public),
+        "was changed": f"{head}.{_encoded(claims | {'sub': 'admin'})}.{signature}",
+        "is signed by somebody else": _signed(claims, ec.generate_private_key(ec.SECP256R1())),
+        "is for another audience": _signed(claims | {"aud": "another"}, private),
+        "comes from another issuer": _signed(claims | {"iss": f"{_ISSUER}/other"}, private),
+        "has expired": _signed(claims | {"iat": begin - 590, "exp": begin - 500}, private),
+        "is an ID token": _signed(claims | {"nonce": _NONCE}, private),
+    }
+    return [
+        f"a bearer token is accepted although it {what}"
+        for what, token in forged.items()
+        if _is_vouched(token, keys, trust, now)
+    ]
+
+
+def _is_vouched(token: str, keys: KeySet, trust: Trust, now: float) -> bool:
+    try:
+        vouched(token, keys, trust, now)
+    except RequestRefused:
+        return False
+    return True
 
 
 def _judge(token: str, keys: KeySet, now: float) -> None:

@@ -24,7 +24,7 @@ from passproxy.idp.oidc.access_token import vouched
 from passproxy.idp.oidc.discovery import discovery_url, jwks_uri_from
 from passproxy.idp.oidc.errors import DiscoveryRefused, KeysRefused, quoted
 from passproxy.idp.oidc.jwks import KeySet, keys_from
-from passproxy.idp.oidc.provider import pause_seconds
+from passproxy.idp.oidc.pauses import pause_seconds
 from passproxy.idp.standing import Freshness, Standing
 
 #: Between two looks at the keys because of a token: with invented key ids anybody may ask for one.

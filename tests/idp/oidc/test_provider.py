@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from passproxy.core.errors import CallbackMalformed, IdpUnavailable, LoginError, LoginUnknown
 from passproxy.idp import fetch
 from passproxy.idp.base import Callback, IdentityProvider
-from passproxy.idp.oidc import kept, overage, provider
+from passproxy.idp.oidc import kept, overage, pauses, provider
 from passproxy.idp.oidc.errors import (
     AccessDenied,
     AnswerAmbiguous,
@@ -33,7 +33,6 @@ from passproxy.idp.oidc.errors import (
     SignatureRefused,
     UserinfoRefused,
 )
-from passproxy.idp.oidc.provider import LAST_RETRY_SECONDS, REFRESH_SECONDS, pause_seconds
 from tests.fakes.idp_oidc import DROP, SigningKey, ec_private_key, left_half, rsa_private_key, signed
 from tests.idp.contract import LoginContract
 from tests.idp.oidc.scenario import NOW, OidcScenario, oidc_scenario
@@ -262,21 +261,6 @@ class TestDescription:
 
 
 class TestRun:
-    @pytest.mark.parametrize(
-        ("failures", "shortest", "longest"),
-        [
-            (0, 0.9 * REFRESH_SECONDS, 1.1 * REFRESH_SECONDS),
-            (1, 1.5, 2.5),
-            (2, 3, 5),
-            (3, 6, 10),
-            (50, 0.75 * LAST_RETRY_SECONDS, 1.25 * LAST_RETRY_SECONDS),
-            (10**9, 0.75 * LAST_RETRY_SECONDS, 1.25 * LAST_RETRY_SECONDS),
-        ],
-    )
-    def test_pauses_grow_and_differ(self, failures, shortest, longest):
-        assert pause_seconds(failures, 0.0) == pytest.approx(shortest)
-        assert pause_seconds(failures, 1.0) == pytest.approx(longest)
-
     async def test_it_reads_everything_before_the_first_login(self, scenario):
         task = asyncio.ensure_future(scenario.provider.run())
         async with asyncio.timeout(5):
@@ -289,7 +273,7 @@ class TestRun:
             await task
 
     async def test_it_survives_failures_and_recovers(self, scenario, monkeypatch, caplog):
-        monkeypatch.setattr(provider, "FIRST_RETRY_SECONDS", 0.001)
+        monkeypatch.setattr(pauses, "FIRST_RETRY_SECONDS", 0.001)
         scenario.op.instead["discovery"] = unreachable
         task = asyncio.ensure_future(scenario.provider.run())
         async with asyncio.timeout(5):
