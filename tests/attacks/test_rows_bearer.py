@@ -20,6 +20,7 @@ from jwt.algorithms import HMACAlgorithm
 from passproxy.core.bearer import FAILURES_LIMIT
 from passproxy.core.frames import SESSION_OVER, close_frame
 from passproxy.core.issuers import TOKEN_LIMIT_BYTES
+from passproxy.web import audit
 from tests.fakes.gateway import ORIGIN, PassProxy, eventually, get, navigation, protecting
 from tests.fakes.idp_oidc import DROP, FakeOp, SigningKey, base64url, ec_private_key, overlaid, rsa_private_key, signed
 from tests.fakes.log import Log
@@ -405,6 +406,29 @@ async def test_the_assertion_is_made_for_it_as_for_a_session(upstream, tmp_path,
 async def test_session_not_before_holds_for_tokens_too(upstream, tmp_path, op):
     async with trusting(upstream, tmp_path, op, session={"not_before": "2100-01-01T00:00:00Z"}) as passproxy:
         assert (await asked(passproxy, get("/", field(token(op))))).status == 401
+
+
+async def test_pt_06_log_and_audit_name_the_token_and_never_the_cookie_beside_it(upstream, tmp_path, op, log: Log):
+    file = tmp_path / "audit.jsonl"
+    audit.set_up(f"file:{file}")
+    async with trusting(upstream, tmp_path, op, log={"access": True}) as passproxy:
+        for claims, target in (({}, "/ops/x"), ({"groups": []}, "/ops/x"), ({"aud": "x"}, "/")):
+            sent = field(token(op, **claims))
+            assert (await asked(passproxy, get(target, sent, cookie=passproxy.cookie("alice")))).status
+        await eventually(lambda: file.read_text("utf-8").count("\n") >= 2, "the lines of the audit log")
+    lines = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+    told = [(each["event"], each.get("user")) for each in lines if each["event"] != "audit.keys"]
+    assert told == [("audit.bearer", "service-7"), ("audit.refusal", "service-7")]
+    assert [line.get("user") for line in log.named("http.access")] == ["service-7", None, None]
+
+
+async def test_each_request_is_counted_under_the_name_of_its_issuer(upstream, tmp_path, op):
+    async with trusting(upstream, tmp_path, op) as passproxy:
+        for _ in range(3):
+            await asked(passproxy, get("/", field(token(op))))
+        await asked(passproxy, get("/", field(token(op, aud="x"))))
+        counts = passproxy.service._gateway.counts
+    assert (counts.bearers, counts.errors) == ({"ci": 3}, {"PP-BEARER-TOKEN": 1})
 
 
 @pytest.fixture
