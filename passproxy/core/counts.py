@@ -35,7 +35,7 @@ class Counts:
     """
     One for a process. Lists of answers are by the first digit of the status.
 
-    `forwarded` with a session, `public` without one, and `outcomes` for all others are what became of each
+    `forwarded` with a session or a bearer token, `public` without one, and `outcomes` for all others are what became of each
     request. `tokens` and `bearers` are by configured name, `errors` by code, `sessions_refused` by reason, `logins` and `renewals` by outcome: a code,
     or a word for what went well.
     """

@@ -214,6 +214,7 @@ class Gateway:
 
     def _as_program(self, bearer: Bearer, head: RequestHead, client: ClientConnection) -> bytes:
         assertions, client.session = self._parts.assertions, bearer.known
+        self.counts.forwarded += 1
         self.counts.bearers[bearer.name] += 1
         if audit.is_wanted():
             who = audit.who(bearer.known)

@@ -61,6 +61,7 @@ class Exporter:
         yield from self._upstream()
         yield from self._sessions()
         yield from self._provider()
+        yield from self._issuers()
         yield from self._process()
 
     @property
@@ -132,6 +133,24 @@ class Exporter:
             "When the last of the provider's certificates ends; absent where its keys have none.",
             standing.keys_expire_at,
         )
+
+    def _issuers(self) -> Iterator[Metric]:
+        keys = GaugeMetricFamily("passproxy_issuer_keys", "Keys that verify bearer tokens.", labels=("issuer",))
+        ages = GaugeMetricFamily(
+            "passproxy_issuer_keys_age_seconds", "Since an issuer last gave its keys.", labels=("issuer",)
+        )
+        failures = GaugeMetricFamily(
+            "passproxy_issuer_failures", "Failed attempts to get them since then.", labels=("issuer", "code")
+        )
+        now = self._observed.clock()
+        for issuer in self._observed.issuers:
+            name, standing = issuer.trust.name, issuer.standing()
+            keys.add_metric((name,), standing.signing_keys)
+            if standing.confirmed_at is not None:
+                ages.add_metric((name,), max(now - standing.confirmed_at, 0))
+            if standing.failure is not None:
+                failures.add_metric((name, standing.failure), standing.failures)
+        yield from (keys, ages, failures)
 
     def _process(self) -> Iterator[Metric]:
         # Its own start it would have to count from that of the machine, which a hardened unit does not see.

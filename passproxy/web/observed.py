@@ -4,14 +4,18 @@ What there is to see of a running instance, and whether it is ready. Nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from passproxy.core.counts import Counts
 from passproxy.idp.base import IdentityProvider
 from passproxy.idp.revocation import Revocations
 from passproxy.web.pool import UpstreamPool
 from passproxy.web.server import Server
+
+if TYPE_CHECKING:
+    from passproxy.idp.issuers import JwtIssuer
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Observed:
     revocations: Revocations
     keys: int
     clock: Callable[[], float]
+    issuers: Sequence[JwtIssuer] = ()
 
     def not_ready(self) -> list[str]:
         """Why no requests should be sent here; empty when they should."""

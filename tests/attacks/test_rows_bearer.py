@@ -22,7 +22,7 @@ from passproxy.core.frames import SESSION_OVER, close_frame
 from passproxy.core.issuers import TOKEN_LIMIT_BYTES
 from passproxy.web import audit
 from tests.fakes.gateway import ORIGIN, PassProxy, eventually, get, navigation, protecting
-from tests.fakes.idp_oidc import DROP, FakeOp, SigningKey, base64url, ec_private_key, overlaid, rsa_private_key, signed
+from tests.fakes.idp_oidc import DROP, FakeOp, SigningKey, base64url, ec_private_key, rsa_private_key, signed
 from tests.fakes.log import Log
 from tests.fakes.raw import Answer, Raw
 from tests.fakes.upstream import Upstream
@@ -34,18 +34,7 @@ INVALID = b'Bearer error="invalid_token"'
 
 def token(op: FakeOp, header: dict[str, Any] | None = None, key: SigningKey | None = None, **claims: Any) -> str:
     """An access token of this issuer, good unless something says otherwise; DROP removes."""
-    now, key = int(time.time()), key or op.signing_key
-    usual = {
-        "iss": op.issuer,
-        "aud": AUDIENCE,
-        "sub": "service-7",
-        "azp": "nightly",
-        "groups": ["ops"],
-        "iat": now,
-        "exp": now + 300,
-    }
-    head = overlaid({"alg": key.algorithm, "typ": "at+jwt", "kid": key.kid or DROP}, header or {})
-    return signed(head, overlaid(usual, claims), key)
+    return op.access_token(header, key, **claims)
 
 
 def field(value: str, name: str = "Authorization") -> str:

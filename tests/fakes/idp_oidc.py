@@ -235,6 +235,23 @@ class FakeOp:
             return self.forge(header, claims)
         return signed(header, claims, key)
 
+    def access_token(
+        self, header: Mapping[str, Any] | None = None, key: SigningKey | None = None, **overlay: Any
+    ) -> str:
+        """A token of a program, as RFC 9068 has it, for whoever `aud` names."""
+        now, key = int(self.now()), key or self.signing_key
+        claims = {
+            "iss": self.issuer,
+            "aud": "https://api.example.com",
+            "sub": "service-7",
+            "azp": "nightly",
+            "groups": ["ops"],
+            "iat": now,
+            "exp": now + 300,
+        }
+        head = overlaid({"alg": key.algorithm, "typ": "at+jwt", "kid": key.kid or DROP}, header or {})
+        return signed(head, overlaid(claims, overlay), key)
+
     def _endpoint(self, name: str, handler: Handler) -> Handler:
         async def counted(request: web.Request) -> web.StreamResponse:
             self.asked[name] += 1

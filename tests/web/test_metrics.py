@@ -12,10 +12,14 @@ from passproxy.web.metrics import REASONS
 from tests.fakes.admin import ADMIN, Admin
 from tests.fakes.browser import Browser
 from tests.fakes.gateway import ORIGIN, demo_idp, eventually, get, navigation, oidc_at, protecting, request, saml_at
+from tests.fakes.idp_oidc import FakeOp
 from tests.fakes.raw import Cut, Raw
 from tests.fakes.upstream import answering
 from tests.fakes.websocket import accepting, handshake
 from tests.flows.both import signed_in
+
+#: Nobody listens there.
+GONE = "http://127.0.0.1:9"
 
 
 @pytest.fixture
@@ -143,6 +147,28 @@ async def test_a_provider_that_cannot_be_reached_is_counted(passproxy, admin, lo
     await eventually(lambda: "idp.refresh_failed" in log._caplog.text, "the first attempt")
     assert (await admin.value("passproxy_idp_failures", code="PP-IDP-UNAVAILABLE") or 0) >= 1
     assert await admin.value("passproxy_idp_known") == 0
+
+
+async def test_bearer_tokens_and_the_keys_of_their_issuers_are_counted(upstream, tmp_path, log):
+    async with FakeOp() as op:
+        issuers = [
+            {"name": name, "audience": "api", "issuer": url} for name, url in (("ci", op.issuer), ("gone", GONE))
+        ]
+        async with protecting(upstream.url, tmp_path, bearer={"issuers": issuers}, **ADMIN) as passproxy:
+            admin = Admin(log)
+            await eventually(lambda: "bearer.refresh_failed" in log._caplog.text, "the first attempt")
+            await eventually(lambda: passproxy.service._built.issuers[0].keys is not None, "the keys")
+            async with Raw(passproxy.address) as raw:
+                await raw.ask(get("/", f"Authorization: Bearer {op.access_token(aud='api')}"))
+                await raw.ask(get("/", f"Authorization: Bearer {op.access_token(aud='other')}"))
+            assert await admin.value("passproxy_bearer_tokens_total", issuer="ci") == 1
+            assert await admin.value("passproxy_requests_total", outcome="forwarded") == 1
+            assert await admin.value("passproxy_requests_total", outcome="refused") == 1
+            assert await admin.value("passproxy_issuer_keys", issuer="ci") == 1
+            assert (await admin.value("passproxy_issuer_keys_age_seconds", issuer="ci") or 0) < 60
+            assert await admin.value("passproxy_issuer_keys", issuer="gone") == 0
+            assert await admin.value("passproxy_issuer_keys_age_seconds", issuer="gone") is None
+            assert (await admin.value("passproxy_issuer_failures", issuer="gone", code="PP-IDP-UNAVAILABLE") or 0) >= 1
 
 
 async def test_info_03_no_label_is_of_a_request_or_a_person(passproxy, admin):
