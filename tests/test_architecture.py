@@ -46,6 +46,7 @@ CORE_LEVELS = (
         "assertion",
         "bearer",
         "issuers",
+        "trust",
         "loop",
         "rescue",
         "cleanup",

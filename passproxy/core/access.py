@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from passproxy.core.bearer import Token, Tokens
 from passproxy.core.identity import AttributeRules, extended_aliases
 from passproxy.core.identity_headers import BasicAuth, IdentityHeaders, template
-from passproxy.core.issuers import Trust
 from passproxy.core.policy import Policy, Rule
+from passproxy.core.trust import Trust
 
 if TYPE_CHECKING:
     from passproxy.core.settings import AccessRule, Settings

@@ -4,7 +4,7 @@ Bearer tokens of issuers that are trusted to say who asks: how programs with an 
 A token is a JWT (RFC 7519) in `Authorization`, or in the field of passthrough tokens, whose issuer is one of
 the configured ones. Who it says is there is an identity like that of a login: the same headers, the same rules.
 A token that was verified is remembered by its digest, so that its signature is paid for once. Verifying
-itself, and the keys for it, are the business of whoever implements `TokenIssuer`.
+itself, and the keys for it, are the business of whoever implements `TokenIssuer` (trust.py).
 
 What only looks like a token of ours is one that is refused; what names another issuer, or none that can be
 read, is the application's.
@@ -15,10 +15,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from passproxy.core.bearer import AUTHORIZATION, BEARER, FIELD, Failures, Scope
 from passproxy.core.errors import (
@@ -31,9 +31,10 @@ from passproxy.core.errors import (
     RequestRefused,
 )
 from passproxy.core.http1 import RequestHead
-from passproxy.core.identity import AttributeRules, Authentication, identity_from
+from passproxy.core.identity import AttributeRules, identity_from
 from passproxy.core.policy import Address
 from passproxy.core.session import Known, Session, Sessions, own_handle, subject_handle
+from passproxy.core.trust import TokenIssuer, Trust
 
 #: Tokens remembered, which saves a signature check each; programs are few, and a token serves for many requests.
 REMEMBERED_LIMIT = 4096
@@ -43,69 +44,6 @@ REMEMBERED_SECONDS = 10 * 60
 
 #: Access tokens with a few hundred groups have this much; a head has room for twice of it.
 TOKEN_LIMIT_BYTES = 16 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Trust:
-    """
-    One issuer, what its tokens must say, and what they are good for. A value: the same again is the same trust.
-
-    One of `audiences` must be named. `required` has claims, each with the values of which one must be
-    there. `claims` has our names of attributes with the claims that they are read from, in place of the
-    usual ones. `passes_on` lets the application have the token as well.
-    """
-
-    name: str
-    issuer: str
-    audiences: tuple[str, ...]
-    algorithms: frozenset[str]
-    jwks_uri: str | None = None
-    types: tuple[str, ...] = ("at+jwt", "JWT")
-    takes_id_tokens: bool = False
-    lifetime_limit_seconds: int = 86400
-    leeway_seconds: int = 60
-    required: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    claims: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
-    paths: tuple[str, ...] = ()
-    methods: tuple[str, ...] = ()
-    networks: tuple[str, ...] = ()
-    passes_on: bool = False
-
-
-class Vouched(NamedTuple):
-    """What a token says whose signature holds, and the keys with which that was found; times since the epoch."""
-
-    authentication: Authentication
-    issued_at: int
-    expires_at: int
-    keys: object
-
-
-class TokenIssuer(Protocol):
-    """Verifies the tokens of one issuer."""
-
-    @property
-    def trust(self) -> Trust: ...
-
-    @property
-    def keys(self) -> object:
-        """The keys that verify now, None for none; the same object for as long as they are the same."""
-
-    def vouched(self, token: str, now: float) -> Vouched:
-        """
-        What a token says.
-
-        Raises:
-            BearerKeysMissing: it could be one, and its key is not among those that are known.
-            BearerRefused: it does not hold.
-            BearerOutOfScope: it does, and does not say what is required.
-        """
-
-    def may_have_newer_keys(self) -> bool:
-        """Whether waiting for `newer_keys` could change anything."""
-
-    def newer_keys(self) -> Awaitable[None]:
-        """Look for newer keys, for a bounded time; raises nothing."""
 
 
 class AwaitKeys(NamedTuple):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import aiohttp
 
-from passproxy.core.issuers import Trust
+from passproxy.core.trust import Trust
 from passproxy.core.urls import Origin
 
 if TYPE_CHECKING:  # and for those who name its type

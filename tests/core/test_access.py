@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from passproxy.core.access import attribute_rules_of, policy_of
+from passproxy.core.access import attribute_rules_of, policy_of, trusts_of
 from passproxy.core.config import settings_from
 from passproxy.core.errors import ConfigError
 from passproxy.core.identity import Authentication, identity_from
+from passproxy.core.plain import settings_from_plain, written
 from passproxy.core.policy import Outcome
 from passproxy.core.settings import RULES_LIMIT, Settings
 from tests.core.policy_cases import BASIS
@@ -119,3 +120,21 @@ def test_only_groups_that_something_uses_are_kept() -> None:
 def test_without_rules_all_groups_are_kept() -> None:
     identity = identity_from(Authentication("i", "s", {"groups": ("a", "b")}, 0), attribute_rules_of(settings({})))
     assert identity.groups == ("a", "b")
+
+
+def test_issuers_become_trusts_also_from_the_plain_settings():
+    entry = {
+        "name": "ci",
+        "issuer": "https://ci.example.com",
+        "audience": ["api", "web"],
+        "require": {"azp": "nightly"},
+        "claims": {"groups": ["realm_access.roles"]},
+        "methods": ["GET"],
+        "from": ["192.0.2.0/24"],
+    }
+    made = settings({}, bearer={"issuers": [entry]})
+    (trust,) = trusts_of(made)
+    assert (trust.audiences, trust.required) == (("api", "web"), {"azp": ("nightly",)})
+    assert (trust.claims, trust.networks) == ({"groups": ("realm_access.roles",)}, ("192.0.2.0/24",))
+    assert set(trust.methods) == {"GET", "HEAD"}
+    assert trusts_of(settings_from_plain(written(made))) == (trust,)

@@ -18,8 +18,9 @@ from passproxy.core.errors import BearerKeysMissing, BearerOutOfScope, BearerRef
 from passproxy.core.headers import request_names
 from passproxy.core.http1 import request_head
 from passproxy.core.identity import AttributeRules, Authentication
-from passproxy.core.issuers import TOKEN_LIMIT_BYTES, AwaitKeys, Bearer, BearerTokens, Trust, Vouched
+from passproxy.core.issuers import TOKEN_LIMIT_BYTES, AwaitKeys, Bearer, BearerTokens
 from passproxy.core.session import Sessions, subject_handle
+from passproxy.core.trust import Trust, Vouched
 from tests.core.given import NOW, RING, examples
 
 ISSUER = "https://sso.example.com"

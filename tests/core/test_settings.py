@@ -7,7 +7,9 @@ from pydantic import ValidationError
 
 from passproxy.core.formats import CLOCK_SKEW_LIMIT_SECONDS
 from passproxy.core.settings import (
+    ISSUERS_LIMIT,
     SESSION_LIFETIME_BOUNDS_SECONDS,
+    BearerSettings,
     HeaderSettings,
     IdentitySettings,
     LogSettings,
@@ -195,3 +197,59 @@ def test_a_next_key_replaces_one_that_is_there():
 
 def test_nobody_who_was_not_asked_can_have_signed_in_anew():
     assert "contradict each other" in refused(SamlSettings, allow_idp_initiated=True, force_authn=True)
+
+
+ISSUER = {"name": "ci", "issuer": "https://ci.example.com", "audience": "api"}
+
+
+def test_an_issuer_needs_little_and_takes_asymmetric_algorithms_alone():
+    (entry,) = BearerSettings(issuers=(ISSUER,)).issuers
+    assert entry.audience == ("api",)
+    assert (entry.max_lifetime, entry.clock_skew, entry.id_tokens, entry.forward) == (86400, 60, False, False)
+    assert not any(algorithm.startswith(("HS", "none")) for algorithm in entry.algorithms)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"audience": ()},
+        {"audience": ""},
+        {"audience": " "},
+        {"issuer": "http://ci.example.com"},
+        {"issuer": "https://ci.example.com?x"},
+        {"jwks_uri": "file:///etc/passwd"},
+        {"algorithms": ["HS256"]},
+        {"algorithms": ["none"]},
+        {"algorithms": []},
+        {"types": ["logout+jwt"]},
+        {"max_lifetime": "59s"},
+        {"max_lifetime": "367d"},
+        {"require": {"azp": []}},
+        {"claims": {"user": ["azp"]}},
+        {"paths": ["api"]},
+        {"from": ["everywhere"]},
+        {"name": ""},
+        {"name": "passthrough.x"},
+    ],
+)
+def test_cfg_04_what_would_take_more_tokens_than_anybody_means_is_refused(more):
+    refused(BearerSettings, issuers=({**ISSUER, **more},))
+
+
+def test_each_issuer_and_each_name_stands_once():
+    for more in ({"name": "other"}, {"issuer": "https://other.example.com"}):
+        assert "the same" in refused(BearerSettings, issuers=(ISSUER, {**ISSUER, **more}))
+    many = [{**ISSUER, "name": f"n{n}", "issuer": f"https://{n}.example.com"} for n in range(ISSUERS_LIMIT + 1)]
+    assert len(BearerSettings(issuers=tuple(many[1:])).issuers) == ISSUERS_LIMIT
+    refused(BearerSettings, issuers=tuple(many))
+
+
+def test_a_token_and_an_issuer_have_different_names():
+    tokens = ({"name": "ci", "hash": "sha256:" + "0" * 64},)
+    assert "ci" in refused(whole, passthrough={"tokens": tokens}, bearer={"issuers": (ISSUER,)})
+
+
+def test_two_cannot_set_authorization():
+    upstream = {**UPSTREAM, "basic_auth": {"username": "{user}", "password": "secret"}}
+    issuers = ({**ISSUER, "forward": True},)
+    assert "basic_auth" in refused(Settings, domain="a.example.com", upstream=upstream, bearer={"issuers": issuers})

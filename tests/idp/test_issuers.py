@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from passproxy.app.service import client_session
-from passproxy.core.issuers import Trust
+from passproxy.core.trust import Trust
 from passproxy.core.urls import Origin
 from passproxy.idp.issuers import issuers_of
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from passproxy.core.errors import BearerKeysMissing, BearerOutOfScope, BearerRefused, LoginError
 from passproxy.core.identity import Authentication
-from passproxy.core.issuers import Trust, Vouched
+from passproxy.core.trust import Trust, Vouched
 from passproxy.idp.oidc.claims import OF_THE_TOKEN, attributes_from, values_of
 from passproxy.idp.oidc.errors import (
     AudienceRefused,

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm
 
 from passproxy.core.errors import LoginError, RequestRefused
-from passproxy.core.issuers import Trust
+from passproxy.core.trust import Trust
 from passproxy.idp.oidc.access_token import vouched
 from passproxy.idp.oidc.id_token import Expected, verified_claims
 from passproxy.idp.oidc.jwks import ALGORITHMS, KeySet, keys_from

@@ -2,7 +2,7 @@
 An issuer of bearer tokens: its keys, kept fresh, and its tokens judged by them.
 
 The keys are read at the start and then once an hour. A token whose key is not among them is worth one look
-at them in a minute, for whoever waits, and never for long: `TokenIssuer` in core/issuers.py says what is
+at them in a minute, for whoever waits, and never for long: `TokenIssuer` in core/trust.py says what is
 asked of this.
 """
 
@@ -17,7 +17,7 @@ from collections.abc import Callable
 import aiohttp
 
 from passproxy.core.errors import IdpUnavailable, LoginError
-from passproxy.core.issuers import Trust, Vouched
+from passproxy.core.trust import Trust, Vouched
 from passproxy.core.urls import Origin
 from passproxy.idp.fetch import fetch
 from passproxy.idp.oidc.access_token import vouched

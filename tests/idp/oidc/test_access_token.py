@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from passproxy.core.errors import BearerKeysMissing, BearerOutOfScope, BearerRefused
-from passproxy.core.issuers import Trust
+from passproxy.core.trust import Trust
 from passproxy.idp.oidc.access_token import KID_LIMIT_CHARACTERS, claim_at, vouched
 from passproxy.idp.oidc.jwks import ALGORITHMS, KeySet, keys_from
 from tests.core.given import examples

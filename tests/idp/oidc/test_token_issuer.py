@@ -11,7 +11,7 @@ from aiohttp import web
 
 from passproxy.app.service import client_session
 from passproxy.core.errors import IdpUnavailable
-from passproxy.core.issuers import Trust
+from passproxy.core.trust import Trust
 from passproxy.core.urls import Origin
 from passproxy.idp.oidc import token_issuer as module
 from passproxy.idp.oidc.errors import DiscoveryRefused, KeysRefused
