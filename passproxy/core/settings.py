@@ -419,6 +419,12 @@ class AccessSettings(Section):
         return self
 
 
+class ForwardAuthSettings(Section):
+    """Which web server may ask about requests that it serves itself. Off unless the section is there."""
+
+    web_server: Literal["nginx", "caddy", "haproxy", "traefik"]
+
+
 class RevocationSettings(Section):
     """Where sessions are listed that end before their time."""
 
@@ -507,6 +513,7 @@ class Settings(Section):
     bearer: BearerSettings = BearerSettings()
     access: AccessSettings = AccessSettings()
     revocation: RevocationSettings = RevocationSettings()
+    forward_auth: ForwardAuthSettings | None = None
     cleanup: CleanupSettings = CleanupSettings()
     support: SupportSettings = SupportSettings()
     portal: PortalSettings | None = None
@@ -528,6 +535,14 @@ class Settings(Section):
             raise ValueError(f"a token and an issuer have the name {min(doubled)}; X-Passproxy-Token tells them apart")
         if self.upstream.basic_auth is not None and any(issuer.forward for issuer in self.bearer.issuers):
             raise ValueError("upstream.basic_auth sets Authorization, so bearer.issuers cannot forward what is there")
+        return self
+
+    @model_validator(mode="after")
+    def _cookies_are_marked_where_answers_pass(self) -> Settings:
+        if self.forward_auth is not None and self.cleanup.cookies:
+            raise ValueError(
+                "cleanup.cookies needs the application's answers, which do not pass here with forward_auth"
+            )
         return self
 
     @model_validator(mode="after")
