@@ -9,6 +9,7 @@ resolved before these models see it.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Any, Literal, get_args
 
@@ -75,6 +76,10 @@ RULES_LIMIT = 500
 
 #: Configured headers beside the profile's. There are fifteen things that can be told of somebody.
 FURTHER_HEADERS_LIMIT = 50
+
+
+def _is_everybody(network: str) -> bool:
+    return ipaddress.ip_network(network, strict=False).prefixlen == 0
 
 
 class Section(BaseModel):
@@ -535,6 +540,12 @@ class Settings(Section):
             raise ValueError(f"a token and an issuer have the name {min(doubled)}; X-Passproxy-Token tells them apart")
         if self.upstream.basic_auth is not None and any(issuer.forward for issuer in self.bearer.issuers):
             raise ValueError("upstream.basic_auth sets Authorization, so bearer.issuers cannot forward what is there")
+        return self
+
+    @model_validator(mode="after")
+    def _not_everybody_may_ask(self) -> Settings:
+        if self.forward_auth is not None and any(map(_is_everybody, self.trusted_proxies)):
+            raise ValueError("forward_auth answers trusted_proxies, so they cannot be everybody; name the web server")
         return self
 
     @model_validator(mode="after")

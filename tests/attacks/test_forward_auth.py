@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.fakes.gateway import PassProxy, get, protecting, request
+from passproxy.core.errors import ConfigError
+from tests.fakes.gateway import NO_IDP, PassProxy, get, protecting, request, settings_of
 from tests.fakes.raw import Answer, Raw
 from tests.fakes.upstream import Upstream
 from tests.web.test_forward_auth import ASK, NAVIGATION, SERVERS, question
@@ -80,6 +81,19 @@ async def test_hdr_11_nobody_but_a_trusted_peer_is_answered(server, upstream, tm
             assert got.json()["code"] == "PP-ENDPOINT"
             assert tells_nothing(got)
     assert "trusted_proxies" in str(log.named("request.refused")[0]["detail"])
+
+
+@pytest.mark.parametrize("everybody", ["0.0.0.0/0", "0.0.0.0/0.0.0.0", "10.0.0.1/0", "::/0"])
+def test_hdr_11_trusting_everybody_is_no_configuration_of_it(everybody):
+    configuration = {
+        "domain": "app.example.com",
+        "upstream": {"url": "http://127.0.0.1:3000"},
+        "trusted_proxies": ["127.0.0.1", everybody],
+        **NO_IDP,
+    }
+    assert settings_of(configuration)
+    with pytest.raises(ConfigError, match="cannot be everybody"):
+        settings_of({**configuration, "forward_auth": {"web_server": "traefik"}})
 
 
 async def test_hdr_11_at_the_other_end_of_a_unix_socket_is_who_may_write_to_it(server, upstream, tmp_path):
