@@ -7,6 +7,7 @@ The application keeps what it was sent byte for byte; each session is due for re
 from __future__ import annotations
 
 import functools
+import re
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -267,6 +268,39 @@ async def test_who_is_logged_out_is_out(asking: Asking):
         cookie = browser.cookies.header(asking.origin + "/", Context(None, True, True), time.time())
         await browser.open(f"{asking.origin}/.passproxy/logout")
     assert (await asking.asked("/", f"Cookie: {cookie}")).status == 401
+
+
+async def test_what_is_said_about_a_unix_socket_is_right(tmp_path: Path):
+    """In HAProxy's script the line behind "over a unix socket", in the place of the other; nobody else is trusted."""
+    port, socket = free_port(), tmp_path / "app.sock"
+    origin = f"https://{DOMAIN}:{port}"
+
+    def over_the_socket(place: Place) -> None:
+        for name, pattern, replacement in (
+            ("passproxy.cfg", r"server passproxy \S+", f"server passproxy unix@{socket}"),
+            ("forward-auth.lua", r"^local ADDRESS, SOCKET = .*\n", ""),
+            ("forward-auth.lua", r"^--   (?=local ADDRESS, SOCKET)", ""),
+            ("forward-auth.lua", r"/run/passproxy/app\.sock", str(socket)),
+        ):
+            file = place.folder / name
+            text, count = re.subn(pattern, replacement, file.read_text("utf-8"), flags=re.MULTILINE)
+            assert count == 1, pattern
+            file.write_text(text, "utf-8")
+
+    sections = {"domain": DOMAIN, "origin": origin, "listen": f"unix:{socket}", "trusted_proxies": []}
+    async with Upstream() as application:
+        servers = {"haproxy": functools.partial(ASKING["haproxy"], application=f"127.0.0.1:{application.port}")}
+        async with (
+            protecting(application.url, tmp_path, forward_auth={"web_server": "haproxy"}, **sections) as passproxy,
+            front_end("haproxy", DOMAIN, port, free_port(), tmp_path, over_the_socket, servers),
+        ):
+            line = f"Cookie: {passproxy.cookie()}"
+            answer = await wire.asked(port, "/x", f"{DOMAIN}:{port}", (line,), tls_name=DOMAIN)
+    assert answer.status == 200
+    (seen,) = application.requests
+    assert seen.one(b"x-passproxy-user") == b"alice"
+    # Made by PassProxy alone: it was HAProxy who led here.
+    assert not seen.all(b"via")
 
 
 async def test_while_passproxy_is_away_nothing_passes(tmp_path: Path, asking: Asking):
