@@ -17,6 +17,7 @@ from passproxy.core.errors import EndpointMethod, EndpointUnknown, ForwardedTarg
 from passproxy.core.forwarded_target import WebServer, authorization, forwarded_head
 from passproxy.core.headers import METHOD_OVERRIDE, read_anew
 from passproxy.core.http1 import RequestHead
+from passproxy.core.issuers import AwaitKeys
 from passproxy.idp.renewal import Ended, Renewed
 from passproxy.web import log
 from passproxy.web.connection import ClientConnection
@@ -75,7 +76,7 @@ class ForwardAuth:
             asked = forwarded_head(head, self._web_server, self._parts.origin.scheme, self._parts.names)
             self._judge(asked, client, now)
         except RequestRefused as error:
-            self._refuse(error, asked, client, None)
+            self._perform(Refuse(error, None), asked, client, now)
 
     def _judge(self, asked: RequestHead, client: ClientConnection, now: float) -> None:
         self._perform(self._parts.decider.decide(asked, now, client.peer), asked, client, now)
@@ -83,13 +84,15 @@ class ForwardAuth:
     def _perform(
         self, decision: Decision, asked: RequestHead, client: ClientConnection, now: float, fields: Iterable[Field] = ()
     ) -> None:
-        if not isinstance(decision, (Renew, Serve)):
+        if not isinstance(decision, (Renew, AwaitKeys, Serve)):
             self._enforcement.told(decision, asked, client)
         match decision:
             case Forward():
                 client.respond(allowed(self._of_allowed(decision, asked, client, fields)))
             case Renew():
                 self._spawn(self._renew(asked, client, decision, now), "renew a session")
+            case AwaitKeys():
+                self._spawn(self._await_keys(asked, client, decision, now), "wait for keys")
             case StartLogin():
                 self._lead_to_login(decision, asked, client)
             case Rescue():
@@ -149,12 +152,8 @@ class ForwardAuth:
             outcome = await parts.renewals.outcome(session.session, parts.endpoints.cookies.kept(crumbs), now)
             if client.is_lost:
                 return
-            current = self._enforcement.forward_auth
-            if current is not self:
-                # Another configuration holds by now, and it is the one to judge. The answer is not lost to it.
-                if current is None:
-                    raise EndpointUnknown("forward authentication was turned off meanwhile")
-                current._judge(read_anew(asked, current._parts.names), client, now)
+            if self._is_replaced(asked, client, now):
+                # The answer is not lost to who judges now.
                 return
             after: Decision
             if isinstance(outcome, Ended):
@@ -166,6 +165,34 @@ class ForwardAuth:
                 after = parts.decider.forward(asked, client.peer, session, crumbs, decision.upgrade)
             self._perform(after, asked, client, now, fields)
         except RequestRefused as error:
-            self._refuse(error, asked, client, None, fields)
+            self._perform(Refuse(error, None), asked, client, now, fields)
         except Exception as error:
             self._refusals.unexpected(error, asked, client)
+
+    async def _await_keys(self, asked: RequestHead, client: ClientConnection, decision: AwaitKeys, now: float) -> None:
+        log.concerns(client.request_id)
+        try:
+            await decision.newer_keys()
+            if client.is_lost or self._is_replaced(asked, client, now):
+                return
+            again = self._parts.decider.decide(asked, now, client.peer)
+            self._perform(Refuse(decision.error, None) if isinstance(again, AwaitKeys) else again, asked, client, now)
+        except RequestRefused as error:
+            self._perform(Refuse(error, None), asked, client, now)
+        except Exception as error:
+            self._refusals.unexpected(error, asked, client)
+
+    def _is_replaced(self, asked: RequestHead, client: ClientConnection, now: float) -> bool:
+        """
+        Whether another configuration holds by now, which then has judged.
+
+        Raises:
+            EndpointUnknown: with it, nobody may ask.
+        """
+        current = self._enforcement.forward_auth
+        if current is self:
+            return False
+        if current is None:
+            raise EndpointUnknown("forward authentication was turned off meanwhile")
+        current._judge(read_anew(asked, current._parts.names), client, now)
+        return True

@@ -206,7 +206,7 @@ class Gateway:
 
     def told(self, decision: Decision, head: RequestHead, client: ClientConnection) -> None:
         self._count(decision)
-        if not isinstance(decision, (Renew, Serve)) and decision.report is not None:
+        if not isinstance(decision, (Renew, Serve, AwaitKeys)) and decision.report is not None:
             self._report(decision.report, head, client)
 
     def _as_somebody(self, session: Known, client: ClientConnection) -> bytes:

@@ -9,10 +9,11 @@ import pytest
 
 from passproxy.core.session import Sessions
 from passproxy.idp import renewal
+from tests.attacks.test_rows_bearer import entry, field, token, trusting
 from tests.fakes.browser import Browser
 from tests.fakes.cookie_jar import Context
-from tests.fakes.gateway import ORIGIN, PassProxy, protecting
-from tests.fakes.idp_oidc import DROP, FakeOp
+from tests.fakes.gateway import ORIGIN, PassProxy, eventually, protecting
+from tests.fakes.idp_oidc import DROP, FakeOp, SigningKey, ec_private_key
 from tests.fakes.raw import Answer, Raw
 from tests.web.test_forward_auth import SERVERS, question
 
@@ -118,3 +119,40 @@ async def test_a_configuration_that_changes_during_a_renewal_is_the_one_that_ans
         go_on.set()
         got = await waiting
         assert got.status == (404 if after is None else 403)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_bearer_token_is_an_identity_and_stays_here(op, upstream, tmp_path, server):
+    """Also one whose key has to be looked for first."""
+    old, new = op.signing_key, SigningKey(ec_private_key(), "key-2", "ES256")
+    async with trusting(upstream, tmp_path, op, forward_auth={"web_server": server}) as passproxy:
+        got = await answer(passproxy, question(server, "/ops/x", field(token(op))))
+        assert (got.status, got.one(b"x-passproxy-subject"), got.all(b"authorization")) == (200, b"service-7", [])
+        op.signing_key, op.published = new, [old.jwk(), new.jwk()]
+        assert (await answer(passproxy, question(server, "/ops/x", field(token(op))))).status == 200
+        refused = await answer(passproxy, question(server, "/ops/x", field(token(op, groups=[]))))
+        assert refused.status == 403
+        unknown = await answer(passproxy, question(server, "/x", field(token(op, {"kid": "unknown"}))))
+        assert unknown.status == 401
+    assert upstream.is_untouched
+
+
+@pytest.mark.parametrize("after", [{"web_server": "caddy"}, None])
+async def test_a_configuration_that_changes_while_keys_are_awaited_is_the_one_that_answers(
+    op, upstream, tmp_path, after
+):
+    release = asyncio.Event()
+
+    async def slow(request):
+        await release.wait()
+        return await op._jwks(request)
+
+    op.instead["jwks"] = slow
+    sections = {"forward_auth": {"web_server": "caddy"}, "bearer": {"issuers": [entry(op)]}}
+    async with protecting(upstream.url, tmp_path, **sections) as passproxy:
+        waiting = asyncio.create_task(answer(passproxy, question("caddy", "/", field(token(op)))))
+        issuer = passproxy.service._built.issuers[0]
+        await eventually(lambda: issuer._waiting == 1, "it waits")
+        passproxy.reload(forward_auth=after, bearer={})
+        release.set()
+        assert (await waiting).status == (404 if after is None else 401)

@@ -197,6 +197,9 @@ async def test_questions_are_counted_as_what_becomes_of_their_requests(server, a
     await answer(asked, question(server, "/admin", cookie=asked.cookie()))
     assert (counts.forwarded, counts.public) == (1, 1)
     assert dict(counts.outcomes) == {"login": 1, "refused": 1}
+    await answer(asked, get(ASK))
+    await answer(asked, question(server, "/.passproxy/health"))
+    assert dict(counts.outcomes) == {"login": 1, "refused": 3}
 
 
 async def test_only_reading_asks(server, asked):
