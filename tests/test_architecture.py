@@ -41,6 +41,7 @@ CORE_LEVELS = (
         "readings",
         "body",
         "forwarded",
+        "forwarded_target",
         "upgrade",
         "frames",
         "assertion",

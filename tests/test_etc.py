@@ -100,6 +100,9 @@ def value_at(source: Any, path: str) -> Any:
 #: Of these one alone can be given.
 PASSWORD, PASSWORD_FILE = "upstream.basic_auth.password", "upstream.basic_auth.password_file"
 
+#: Not together with `cleanup.cookies`.
+EITHER = "forward_auth"
+
 VARIANTS = [
     pytest.param(
         (PASSWORD, "saml", "oidc.client_secret", "oidc.private_key_file", "portal.icon"),
@@ -128,7 +131,14 @@ def test_the_example_is_valid_as_it_is_shipped():
 
 @pytest.mark.parametrize("left_out", VARIANTS)
 def test_the_example_is_valid_with_everything_that_can_hold_together(left_out):
-    assert settings(without(everything(), *left_out))
+    assert settings(without(everything(), EITHER, *left_out))
+
+
+def test_the_example_is_valid_for_a_web_server_that_only_asks():
+    left_out = (PASSWORD, "saml", "oidc.client_secret", "oidc.private_key_file", "cleanup.cookies")
+    asked = settings(without(everything(), *left_out)).forward_auth
+    assert asked is not None
+    assert asked.web_server == "nginx"
 
 
 def test_the_example_has_every_key_and_no_other():
@@ -155,7 +165,7 @@ def test_a_default_that_the_example_shows_is_the_default(path, default):
     left_out = (PASSWORD, "portal.icon", "saml", "oidc.client_secret", "oidc.private_key_file")
     if path.startswith("saml"):
         left_out = (PASSWORD, "portal.icon", "saml.metadata_file", "oidc")
-    shown = value_at(settings(without(everything(), *left_out)), path)
+    shown = value_at(settings(without(everything(), EITHER, *left_out)), path)
     assert shown == default
 
 

@@ -29,6 +29,7 @@ from passproxy.core.counts import Counts
 from passproxy.core.decision import Decider, Site
 from passproxy.core.errors import ConfigError
 from passproxy.core.forwarded import Forwarded, pseudonym
+from passproxy.core.forwarded_target import WEB_SERVERS
 from passproxy.core.headers import answer_names, request_names
 from passproxy.core.identity import AttributeRules
 from passproxy.core.issuers import BearerTokens
@@ -134,6 +135,7 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
     logins = Logins(provider, PendingLogins(ring, names), sessions, rules, None if before is None else before.logins)
     assertions = _assertions(settings, ring, origin, policy)
     cleanup = _cleanup(settings, ring, names, origin)
+    web_server = None if settings.forward_auth is None else WEB_SERVERS[settings.forward_auth.web_server]
     renewed_before = None if before is None else before.parts.renewals
     parts = Parts(
         origin=origin,
@@ -141,6 +143,7 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
             (*headers.names, *(() if settings.assertion is None else (settings.assertion.header,))),
             notes_authorization=settings.passthrough.tokens_in_authorization
             or bool(issuers and settings.bearer.in_authorization),
+            noted=frozenset() if web_server is None else web_server.names,
         ),
         public_lines=headers.without_session,
         decider=Decider(
@@ -155,6 +158,7 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
                 tokens_of(settings) or (Tokens(()) if issuers else None),
                 _bearers(settings, issuers, sessions, rules),
                 assertions is not None or bool(settings.cleanup.cookies),
+                web_server is not None,
             )
         ),
         forwarded=forwarded,
@@ -179,6 +183,7 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
         assertions=assertions,
         counts=tools.counts,
         cleanup=cleanup if settings.cleanup.cookies else None,
+        web_server=web_server,
     )
     access = AccessLog(forwarded, parts.decider.session_of) if settings.log.access else None
     return Built(

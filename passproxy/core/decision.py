@@ -26,6 +26,7 @@ from passproxy.core.errors import (
     RequestRefused,
     TokenInvalid,
 )
+from passproxy.core.forwarded_target import ENDPOINT
 from passproxy.core.headers import hops_left
 from passproxy.core.http1 import RequestHead
 from passproxy.core.issuers import AwaitKeys, Bearer, BearerTokens
@@ -52,6 +53,8 @@ class Site:
     bearers: BearerTokens | None = None
     #: Whether more of a session is needed than what is remembered, because something is made of it.
     needs_whole: bool = False
+    #: Whether a web server may ask about requests that it serves itself, under whatever name it reaches us.
+    answers_questions: bool = False
 
 
 class Forward(NamedTuple):
@@ -134,11 +137,12 @@ class Decider:
         self._takes_tokens = site.tokens is not None or site.bearers is not None
         self._hosts = site.origin.hosts()
         self._origin = str(site.origin).encode()
+        self._any_host = frozenset({"health", ENDPOINT} if site.answers_questions else {"health"})
 
     def decide(self, head: RequestHead, now: float, peer: str = "") -> Decision:
         """What becomes of this request of a peer, whose address is "" for a unix socket; raises nothing."""
         own = endpoint(head.path)
-        if not self._is_for_us(head) and own != "health":
+        if not self._is_for_us(head) and own not in self._any_host:
             return Refuse(HostUnknown("neither Host nor target name this origin"), None)
         values = head.noted.get(b"cookie")
         crumbs = NO_CRUMBS if values is None else self._site.names.crumbs(values)

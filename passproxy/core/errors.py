@@ -25,6 +25,7 @@ protocol knows live beside its adapter, below `LoginError`.
     │   ├── AccessDenied           a session, and not for everybody who has one
     │   ├── RuleRefused            a rule of the configuration refuses this request
     │   ├── EndpointUnknown, EndpointMethod, RevocationOff
+    │   ├── ForwardedTargetRefused a web server asks about a request, and not clearly
     │   ├── TokenUnknown
     │   │   ├── TokenThrottled ── BearerThrottled
     │   │   └── BearerRefused
@@ -340,6 +341,16 @@ class EndpointMethod(RequestRefused):
     def __init__(self, *allowed: str) -> None:
         super().__init__(f"only {', '.join(allowed)} here")
         self.allowed = allowed
+
+
+class ForwardedTargetRefused(RequestRefused):
+    """What a web server asks about is not told clearly, or is nothing that a web server can serve."""
+
+    code = "PP-FORWARD-AUTH"
+    status = 403
+    title = "This request cannot be let through"
+    sentence = "The web server asked whether this request may pass, but it is not clear which request that is, or what of it would reach the application."
+    hint = "Administrators: the log says what is missing, doubled or contradictory. Compare the web server's configuration with docs/forward-auth.md, and forward_auth.web_server with the web server."
 
 
 class FormExpired(RequestRefused):

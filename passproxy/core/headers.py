@@ -125,22 +125,27 @@ def _request_treatment(raw: bytes) -> Treatment:
     return Treatment(True, METHOD_OVERRIDE) if normal in _METHOD_OVERRIDES else KEEP
 
 
-def request_names(asserted: Iterable[str] = (), *, notes_authorization: bool = False) -> NameTable:
+def request_names(
+    asserted: Iterable[str] = (), *, notes_authorization: bool = False, noted: frozenset[bytes] = frozenset()
+) -> NameTable:
     """
     How request fields are treated.
 
     `asserted` are further names under which only we tell the application something. With
-    `notes_authorization` that field is read too, and passes all the same.
+    `notes_authorization` that field is read too, and passes all the same; those of `noted`,
+    in lower case, are read and do not pass.
     """
     ours = frozenset(normal_form(name.encode()) for name in asserted)
 
     def treatment(raw: bytes) -> Treatment:
+        if raw.lower() in noted:
+            return Treatment(False, raw.lower())
         is_ours = normal_form(raw) in ours
-        if raw.lower() == b"authorization":
+        if notes_authorization and raw.lower() == b"authorization":
             return Treatment(not is_ours, b"authorization")
         return DROP if is_ours else _request_treatment(raw)
 
-    if notes_authorization:
+    if notes_authorization or noted:
         return NameTable(treatment)
     return NameTable(
         (lambda raw: DROP if normal_form(raw) in ours else _request_treatment(raw)) if ours else _request_treatment

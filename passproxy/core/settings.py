@@ -9,6 +9,7 @@ resolved before these models see it.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated, Any, Literal, get_args
 
@@ -75,6 +76,10 @@ RULES_LIMIT = 500
 
 #: Configured headers beside the profile's. There are fifteen things that can be told of somebody.
 FURTHER_HEADERS_LIMIT = 50
+
+
+def _is_everybody(network: str) -> bool:
+    return ipaddress.ip_network(network, strict=False).prefixlen == 0
 
 
 class Section(BaseModel):
@@ -419,6 +424,12 @@ class AccessSettings(Section):
         return self
 
 
+class ForwardAuthSettings(Section):
+    """Which web server may ask about requests that it serves itself. Off unless the section is there."""
+
+    web_server: Literal["nginx", "caddy", "haproxy", "traefik"]
+
+
 class RevocationSettings(Section):
     """Where sessions are listed that end before their time."""
 
@@ -507,6 +518,7 @@ class Settings(Section):
     bearer: BearerSettings = BearerSettings()
     access: AccessSettings = AccessSettings()
     revocation: RevocationSettings = RevocationSettings()
+    forward_auth: ForwardAuthSettings | None = None
     cleanup: CleanupSettings = CleanupSettings()
     support: SupportSettings = SupportSettings()
     portal: PortalSettings | None = None
@@ -528,6 +540,20 @@ class Settings(Section):
             raise ValueError(f"a token and an issuer have the name {min(doubled)}; X-Passproxy-Token tells them apart")
         if self.upstream.basic_auth is not None and any(issuer.forward for issuer in self.bearer.issuers):
             raise ValueError("upstream.basic_auth sets Authorization, so bearer.issuers cannot forward what is there")
+        return self
+
+    @model_validator(mode="after")
+    def _not_everybody_may_ask(self) -> Settings:
+        if self.forward_auth is not None and any(map(_is_everybody, self.trusted_proxies)):
+            raise ValueError("forward_auth answers trusted_proxies, so they cannot be everybody; name the web server")
+        return self
+
+    @model_validator(mode="after")
+    def _cookies_are_marked_where_answers_pass(self) -> Settings:
+        if self.forward_auth is not None and self.cleanup.cookies:
+            raise ValueError(
+                "cleanup.cookies needs the application's answers, which do not pass here with forward_auth"
+            )
         return self
 
     @model_validator(mode="after")

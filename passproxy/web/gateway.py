@@ -22,6 +22,7 @@ from passproxy.core.errors import (
     UpstreamError,
     UpstreamUnreachable,
 )
+from passproxy.core.forwarded_target import ENDPOINT
 from passproxy.core.frames import SESSION_OVER, FrameCursor
 from passproxy.core.headers import outgoing, read_anew
 from passproxy.core.http1 import RequestHead
@@ -35,6 +36,7 @@ from passproxy.web.asked import Asked
 from passproxy.web.connection import ClientConnection
 from passproxy.web.endpoints import BODY_LIMIT_BYTES
 from passproxy.web.exchange import Exchange
+from passproxy.web.forward_auth import ForwardAuth
 from passproxy.web.parts import Parts
 from passproxy.web.refusals import Refusals
 from passproxy.web.responses import Field
@@ -55,7 +57,9 @@ class Gateway:
         self._parts = parts
         self.names = parts.names
         self.counts = parts.counts
-        self._refusals = Refusals(parts)
+        self._refusals = refusals = Refusals(parts)
+        web_server = parts.web_server
+        self.forward_auth = None if web_server is None else ForwardAuth(parts, web_server, refusals, self, self._spawn)
 
     def handle(self, head: RequestHead, client: ClientConnection) -> None:
         """Perform what was decided about a request."""
@@ -97,11 +101,14 @@ class Gateway:
                 assert_never(decision)
 
     def _count(self, decision: Decision) -> None:
-        """What is forwarded is counted where that is done."""
-        if not isinstance(decision, (Forward, Renew, AwaitKeys)):
+        """What is forwarded is counted where that is done, and a question as what becomes of its request."""
+        if not isinstance(decision, (Forward, Renew, AwaitKeys)) and not self._is_question(decision):
             self.counts.outcomes[_OUTCOMES[type(decision)]] += 1
             if decision.rejected is not None:
                 self.counts.sessions_refused[decision.rejected] += 1
+
+    def _is_question(self, decision: Decision) -> bool:
+        return self.forward_auth is not None and isinstance(decision, Serve) and decision.endpoint == ENDPOINT
 
     # Renew, or wait for the keys of a token.
 
@@ -189,6 +196,18 @@ class Gateway:
             exchange.cookies = tuple(fields)
         exchange.marks = marks
         self._send(exchange)
+
+    # What forward authentication asks of the gateway.
+
+    def asserted(self, decision: Forward, head: RequestHead, client: ClientConnection) -> bytes:
+        if decision.token is not None:
+            return self._as_token(decision.token, head, client)
+        return self._as_nobody(decision) if decision.session is None else self._as_somebody(decision.session, client)
+
+    def told(self, decision: Decision, head: RequestHead, client: ClientConnection) -> None:
+        self._count(decision)
+        if not isinstance(decision, (Renew, Serve, AwaitKeys)) and decision.report is not None:
+            self._report(decision.report, head, client)
 
     def _as_somebody(self, session: Known, client: ClientConnection) -> bytes:
         parts = self._parts
@@ -300,6 +319,9 @@ class Gateway:
     # Our own pages.
 
     def _serve(self, head: RequestHead, client: ClientConnection, decision: Serve, now: float) -> None:
+        if self.forward_auth is not None and decision.endpoint == ENDPOINT:
+            self.forward_auth.answer(head, client, now)
+            return
         client.session = decision.session
 
         def done(body: bytes) -> None:

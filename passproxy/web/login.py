@@ -40,7 +40,7 @@ LOGIN = PREFIX + "login"
 POPUP = PREFIX + "popup"
 RESTORE = PREFIX + "restore"
 _CLEAN = PREFIX + "clean"
-_START = PREFIX + "start"
+START = PREFIX + "start"
 _RESUME = PREFIX + "resume"
 
 #: Pages of ours that a login may end on, for what they do after it.
@@ -87,7 +87,7 @@ class LoginEndpoints:
 
     def ask_for_fragment(self, return_target: str) -> Response:
         """To a page that sees the whole address: what is behind "#" is not sent to servers, but follows a redirect."""
-        return redirect(f"{_START}?return_to={quote(return_target, safe='')}", status=302)
+        return redirect(f"{START}?return_to={quote(return_target, safe='')}", status=302)
 
     def start_page(self, asked: Asked) -> Response:
         """The page that goes on to `login`, with the fragment that its own address has."""

@@ -12,6 +12,7 @@ from passproxy.core.cleanup import Cleanup
 from passproxy.core.counts import Counts
 from passproxy.core.decision import Decider
 from passproxy.core.forwarded import Forwarded
+from passproxy.core.forwarded_target import WebServer
 from passproxy.core.http1 import NameTable
 from passproxy.core.request_ids import RequestIds
 from passproxy.core.urls import Origin
@@ -46,3 +47,5 @@ class Parts:
     assertions: Assertions | None
     counts: Counts
     cleanup: Cleanup | None = None
+    #: Who may ask what becomes of a request that it serves itself.
+    web_server: WebServer | None = None

@@ -6,6 +6,7 @@ That a request is refused was decided elsewhere; here is what it looks like, and
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from passproxy.core.errors import (
@@ -53,9 +54,10 @@ class Refusals:
         *,
         retry_url: str | None = None,
         fields: tuple[Field, ...] = (),
+        status: int | None = None,
     ) -> None:
         """
-        The error's public face to the client, its private one to the log, in one line.
+        The error's public face to the client, its private one to the log, in one line; `status` in place of its own.
 
         `rejected` says why a session cookie that came along was not one; `retry_url` is where "try again" leads.
         """
@@ -74,7 +76,9 @@ class Refusals:
         response = self._parts.pages.error(error, client.request_id.decode(), html=html, retry_url=retry_url, **more)
         if rejected is not None and head is not None:
             fields = (*fields, *self._parts.endpoints.without_session(head))
-        response = response.with_fields(fields)
+        response = (
+            response.with_fields(fields) if status is None else replace(response, status=status).with_fields(fields)
+        )
         # What follows a refused upgrade may be meant for the other protocol.
         closes = isinstance(error, RequestMalformed) or (head is not None and b"upgrade" in head.noted)
         client.respond(response.closing() if closes else response)

@@ -102,6 +102,16 @@ def redirect(location: str, *, status: int = 303) -> Response:
     return Response(status, (*_COMMON, ("Location", location)))
 
 
+def allowed(fields: Iterable[Field]) -> Response:
+    """To a web server that asks whether a request may pass: yes, and what the application is told."""
+    return Response(200, (*_COMMON, *fields))
+
+
+def unauthorized(location: str) -> Response:
+    """To such a web server: not without a login, which begins there."""
+    return Response(401, (*_COMMON, ("Location", location)))
+
+
 def document(content_type: str, body: bytes, *, status: int = 200) -> Response:
     return Response(status, (*_COMMON, ("Content-Type", content_type)), body)
 

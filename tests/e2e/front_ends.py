@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,14 +117,18 @@ _CADDY = """
 """
 
 
+def caddy_options(place: Place) -> str:
+    """What is said once, above the domain."""
+    return _CADDY.format(folder=place.folder, port=place.port, plain_port=place.plain_port)
+
+
 def caddy(place: Place) -> list[str]:
     replacements = [
         (r"/etc/ssl/certs/app\.example\.com\.pem", str(place.certificate)),
         (r"/etc/ssl/private/app\.example\.com\.key", str(place.key)),
     ]
-    options = _CADDY.format(folder=place.folder, port=place.port, plain_port=place.plain_port)
     text = place.put((ETC / "caddy" / "Caddyfile").read_text("utf-8"), replacements)
-    file = place.write("Caddyfile", options + text)
+    file = place.write("Caddyfile", caddy_options(place) + text)
     return [found("caddy"), "run", "--adapter", "caddyfile", "--config", str(file)]
 
 
@@ -157,11 +161,12 @@ async def front_end(
     passproxy_port: int,
     folder: Path,
     spoil: Callable[[Place], None] = lambda place: None,
+    servers: Mapping[str, Callable[[Place], list[str]]] = SERVERS,
 ) -> AsyncIterator[Place]:
     """This server as long as the block; `spoil` may change what was written for it."""
     _nginx.make_certificate(domain, folder)
     place = Place(domain, port, free_port(), passproxy_port, folder)
-    command = SERVERS[server](place)
+    command = servers[server](place)
     spoil(place)
     async with child(command, folder / "front.log", lambda said: is_listening(port)):
         yield place
