@@ -230,7 +230,7 @@ async def test_the_end_of_a_tls_certificate_is_watched(tmp_path, monkeypatch, da
 
     made = certified(tmp_path, days, since=-10)
     monkeypatch.setenv("SSL_CERT_FILE", str(made.certificate))
-    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0, ssl=made.server())
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=made.server())
     async with server:
         port = server.sockets[0].getsockname()[1]
         (found,) = await transport("provider TLS", "127.0.0.1", port, time.time())
@@ -242,7 +242,7 @@ async def test_the_end_of_a_tls_certificate_is_watched(tmp_path, monkeypatch, da
 async def test_a_tls_certificate_of_nobody_is_refused(tmp_path):
 
     made = certified(tmp_path, 60)
-    server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0, ssl=made.server())
+    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=made.server())
     async with server:
         port = server.sockets[0].getsockname()[1]
         (found,) = await transport("provider TLS", "127.0.0.1", port, time.time())
