@@ -105,7 +105,14 @@ class Service:
     def _observed(self) -> Observed:
         now = self._built
         return Observed(
-            now.parts.counts, self._server, now.parts.pool, now.provider, now.revocations, len(now.kids), time.time
+            now.parts.counts,
+            self._server,
+            now.parts.pool,
+            now.provider,
+            now.revocations,
+            len(now.kids),
+            time.time,
+            now.settings.revocation.when_unavailable == "closed",
         )
 
     def _connection(

@@ -11,7 +11,7 @@ read in two ways.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from passproxy.core.errors import (
     LoginRequired,
     RequestLoops,
     RequestRefused,
+    RevocationsUnknown,
     TokenInvalid,
 )
 from passproxy.core.headers import hops_left
@@ -52,6 +53,8 @@ class Site:
     bearers: BearerTokens | None = None
     #: Whether more of a session is needed than what is remembered, because something is made of it.
     needs_whole: bool = False
+    #: Whether the list of revoked sessions is too old to let anybody in by a session.
+    is_uninformed: Callable[[], bool] | None = None
 
 
 class Forward(NamedTuple):
@@ -132,6 +135,7 @@ class Decider:
         self._site = site
         self._judge = Judge(site.policy, site.client)
         self._takes_tokens = site.tokens is not None or site.bearers is not None
+        self._is_uninformed = site.is_uninformed
         self._hosts = site.origin.hosts()
         self._origin = str(site.origin).encode()
 
@@ -202,13 +206,27 @@ class Decider:
     def _drops_authorization(self, head: RequestHead) -> bool:
         return any(each is not None and each.in_authorization(head) for each in (self._site.tokens, self._site.bearers))
 
+    @property
+    def is_uninformed(self) -> bool:
+        """Whether nobody is to be let in by a session, since it cannot be told which of them were revoked."""
+        return self._is_uninformed is not None and self._is_uninformed()
+
     def still_holds(self, known: Known | Token | Bearer) -> bool:
         """Whether what a request was let in with would let in another one, its own end aside."""
-        if isinstance(known, Bearer):
-            return self._site.bearers is not None and self._site.bearers.still_holds(known)
         if isinstance(known, Token):
             return self._site.tokens is not None and self._site.tokens.has(known)
+        if self.is_uninformed:
+            return False
+        if isinstance(known, Bearer):
+            return self._site.bearers is not None and self._site.bearers.still_holds(known)
         return self._site.sessions.still_holds(known)
+
+    def _uninformed(self, head: RequestHead, peer: str, crumbs: Crumbs, upgrade: Upgrade | None) -> Forward | Refuse:
+        """What everybody may see is shown, and nothing else: whether the session was revoked cannot be told."""
+        open_to_all = self._without_session(head, peer, crumbs, upgrade, None)
+        if isinstance(open_to_all, Forward):
+            return open_to_all
+        return Refuse(RevocationsUnknown("the list of revoked sessions is not current"), None)
 
     def session_of(self, head: RequestHead, now: float) -> Known | None:
         """Whose request it is, whatever becomes of it; all of it, as its cookie brings it, or the token that counts."""
@@ -224,6 +242,8 @@ class Decider:
         self, head: RequestHead, peer: str, session: Known, crumbs: Crumbs, upgrade: Upgrade | None
     ) -> Forward | Refuse:
         """What becomes of a request with a session that holds."""
+        if self._is_uninformed is not None and self._is_uninformed():
+            return self._uninformed(head, peer, crumbs, upgrade)
         if not session.is_permitted:
             return Refuse(AccessDenied("in none of access.require_any_group"), None)
         if not self._judge.matters_to_sessions:

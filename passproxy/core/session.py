@@ -156,6 +156,11 @@ def handle_of(name: str) -> str:
     return _text(hashlib.sha256(name.encode()).digest())[:_HANDLE_CHARACTERS]
 
 
+def is_handle(text: str) -> bool:
+    """Whether something has the form of a handle, or means all sessions."""
+    return text == EVERY_SESSION or _HANDLE.match(text) is not None
+
+
 def own_handle(session_id: str) -> str:
     """The handle of one session, by its own id; the log names sessions by it."""
     return handle_of(f"session:{session_id}")

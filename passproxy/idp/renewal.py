@@ -24,11 +24,12 @@ from typing import Any, TypeVar
 
 from passproxy.core import kept
 from passproxy.core.counts import Counts
-from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused
+from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused, RevocationOff
 from passproxy.core.identity import AttributeRules, Authentication, identity_from
 from passproxy.core.session import Known, Session, Sessions, own_handle
 from passproxy.core.tokens import KeyRing
 from passproxy.idp.base import IdentityProvider
+from passproxy.idp.revocation import Revocations
 
 #: A request waits no longer for a slow provider; it goes on with what is known, and a later one gets the answer.
 WAIT_SECONDS = 3.0
@@ -89,6 +90,7 @@ class Renewals:
         counts: Counts,
         spawn: Callable[[Coroutine[Any, Any, None], str], None],
         before: Renewals | None = None,
+        revocations: Revocations | None = None,
     ) -> None:
         self._provider = provider
         self._sessions = sessions
@@ -96,6 +98,7 @@ class Renewals:
         self._rules = rules
         self._counts = counts
         self._spawn = spawn
+        self._revocations = revocations
         self._flights: dict[bytes, asyncio.Future[Outcome]] = {}
         # By what was kept (another value after nearly each renewal), and by session.
         self._answered_digests: dict[bytes, None] = {}
@@ -129,7 +132,10 @@ class Renewals:
             return answer
         refused_at = self._refused_at.get(digest)
         if refused_at is not None:
-            return Unchanged() if now < refused_at + GRACE_SECONDS else Ended("the provider does not renew it")
+            if now < refused_at + GRACE_SECONDS:
+                return Unchanged()
+            await self._revoke(session)
+            return Ended("the provider does not renew it")
         flight = self._flights.get(digest)
         if flight is None:
             if now < max(self._unavailable_at, self._failed_at.get(session.id, 0.0)) + PAUSE_SECONDS:
@@ -158,6 +164,7 @@ class Renewals:
             if not _is_same(session, said):
                 self._counts.renewals["mismatch"] += 1
                 _remember(self._refused_at, digest, now - GRACE_SECONDS)
+                await self._revoke(session)
                 return Ended("the provider answered about somebody else")
             renewed = self._renewed(session, said, now)
             self._counts.renewals["renewed"] += 1
@@ -177,6 +184,18 @@ class Renewals:
             _remember(self._failed_at, session.id, now)
             _log.warning("session.renewal_failed code=%s %s", error.code, error.detail)
             return Unchanged()
+
+    async def _revoke(self, session: Session) -> None:
+        """What the provider has ended is over at the other instances too, though they have not asked it."""
+        handle = own_handle(session.id)
+        if self._revocations is None or handle in self._revocations.revoked:
+            return
+        try:
+            await self._revocations.revoke((handle,))
+        except RevocationOff:
+            return  # each instance asks for itself
+        except OSError as error:
+            _log.error("revocation.not_stored %s", error.strerror)
 
     def _renewed(self, session: Session, said: Authentication, now: float) -> Renewed:
         enclosed = kept.enclosed(self._ring, session.id, said.kept)

