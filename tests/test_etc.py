@@ -114,7 +114,9 @@ VARIANTS = [
         (PASSWORD_FILE, REDIS, "saml", "oidc.client_secret", "oidc.client_secret_file", "portal.icon"),
         id="OpenID Connect with a private key",
     ),
-    pytest.param((PASSWORD, REDIS_FILE, "oidc", "saml.metadata_file", "portal.icon_file"), id="SAML with a metadata address"),
+    pytest.param(
+        (PASSWORD, REDIS_FILE, "oidc", "saml.metadata_file", "portal.icon_file"), id="SAML with a metadata address"
+    ),
     pytest.param((PASSWORD_FILE, REDIS, "oidc", "saml.metadata_url", "portal.icon"), id="SAML with a metadata file"),
 ]
 

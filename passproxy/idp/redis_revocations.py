@@ -76,9 +76,9 @@ class RedisRevocations(Revocations):
     def seconds_behind(self) -> float:
         return max(self._clock() - self._current_at, 0.0)
 
-    async def revoke(self, handles: Iterable[str]) -> None:
+    async def revoke(self, handles: Iterable[str], at: int | None = None) -> None:
         """Here at once; Redis is told by `run`, so that no logout waits for it."""
-        self._note(handles, int(self._clock()))
+        self._note(handles, int(self._clock()) if at is None else at)
         self._wake.set()
 
     async def tell(self, handles: Iterable[str]) -> None:

@@ -68,15 +68,17 @@ class Revocations:
         """Handle -> sessions that began at or before this are over, in seconds since the epoch."""
         return self._revoked
 
-    async def revoke(self, handles: Iterable[str]) -> None:
+    async def revoke(self, handles: Iterable[str], at: int | None = None) -> None:
         """
-        End what these handles name and has begun until now, from now on and on every instance that shares the list.
+        End what these handles name and has begun until `at`, from now on and on every instance that shares the list.
+
+        `at` is in seconds since the epoch, and now unless given.
 
         Raises:
             RevocationOff: there is no list.
             OSError: it could not be kept; here it holds all the same.
         """
-        self._note(handles, int(self._clock()))
+        self._note(handles, int(self._clock()) if at is None else at)
 
     def take_over(self, other: Revocations) -> None:
         """What ended while another list was in force stays ended here."""
@@ -111,7 +113,7 @@ class Revocations:
 class NoRevocations(Revocations):
     """Nothing is remembered: sessions end in their own browser, and by their time."""
 
-    async def revoke(self, handles: Iterable[str]) -> None:
+    async def revoke(self, handles: Iterable[str], at: int | None = None) -> None:
         raise RevocationOff("revocation.store is none")
 
 
@@ -136,8 +138,8 @@ class SharedRevocations(Revocations):
         except OSError as error:
             raise ConfigError((f"revocation.store: {path}: {error.strerror}",)) from None
 
-    async def revoke(self, handles: Iterable[str]) -> None:
-        at, named = int(self._clock()), list(handles)
+    async def revoke(self, handles: Iterable[str], at: int | None = None) -> None:
+        at, named = int(self._clock()) if at is None else at, list(handles)
         self._note(named, at)
         lines = b"".join(_line(handle, at) for handle in named)
         await asyncio.to_thread(self._append, lines)

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 import passproxy
 from passproxy.core.counts import Histogram
+from passproxy.core.session import SAID_SINCE
 from passproxy.core.tokens import EXPIRED, FROM_THE_FUTURE, KEY_UNKNOWN
 from passproxy.web import log
 from passproxy.web.observed import Observed
@@ -33,6 +34,7 @@ REASONS = {
     "a part of the session is missing": "cookies",
     "what renews the session did not come along": "not_renewed",
     "the provider does not renew it": "not_renewed",
+    SAID_SINCE: "superseded",
     "the provider answered about somebody else": "not_renewed",
 }
 
