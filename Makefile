@@ -60,6 +60,7 @@ e2e: $(VENV)/dev.stamp $(VENV)/project.stamp ## a real browser through a real ng
 	$(call apt,apache2,apache2)
 	$(call apt,caddy,caddy)
 	$(call apt,haproxy,haproxy)
+	$(call apt,redis-server,redis-server)
 	$(call apt,php,php-cli)
 	$(call apt,chromium,chromium)
 	@$(PYTEST) --quiet tests/e2e $(ARGS)
@@ -133,8 +134,8 @@ UV := $(BIN)/uv --quiet pip compile --no-config --universal --python-version 3.1
 
 lock: $(VENV)/created.stamp ## the lock files anew, with the newest versions
 	@$(BIN)/python -m pip install --quiet uv
-	@$(UV) pyproject.toml --group build --output-file requirements.lock
-	@$(UV) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	@$(UV) pyproject.toml --all-extras --group build --output-file requirements.lock
+	@$(UV) pyproject.toml --all-extras --group dev --constraint requirements.lock --output-file requirements-dev.lock
 	@$(UV) tests/interop/frameworks/requirements.in --output-file tests/interop/frameworks/requirements.lock
 
 clean: ## remove what was installed, built or cached

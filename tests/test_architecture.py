@@ -83,6 +83,7 @@ CORE_LIBRARIES = {"cryptography", "joserfc", "jwt", "pydantic", "yaml"}
 LIBRARIES: dict[str, set[str] | None] = {
     "core": CORE_LIBRARIES,
     "idp": CORE_LIBRARIES | {"aiohttp", "authlib", "lxml", "onelogin", "xmlsec", "yarl"},
+    "idp.redis_revocations": {"redis"},
     "web": {"jinja2", "uvloop"},
     "web.metrics": {"prometheus_client"},
     "app": {"aiohttp", "uvloop"},

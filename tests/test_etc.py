@@ -99,25 +99,28 @@ def value_at(source: Any, path: str) -> Any:
 
 #: Of these one alone can be given.
 PASSWORD, PASSWORD_FILE = "upstream.basic_auth.password", "upstream.basic_auth.password_file"
+REDIS, REDIS_FILE = "revocation.password", "revocation.password_file"
 
 #: Not together with `cleanup.cookies`.
 EITHER = "forward_auth"
 
 VARIANTS = [
     pytest.param(
-        (PASSWORD, "saml", "oidc.client_secret", "oidc.private_key_file", "portal.icon"),
+        (PASSWORD, REDIS_FILE, "saml", "oidc.client_secret", "oidc.private_key_file", "portal.icon"),
         id="OpenID Connect with a secret file",
     ),
     pytest.param(
-        (PASSWORD, "saml", "oidc.client_secret_file", "oidc.private_key_file", "portal.icon_file"),
+        (PASSWORD, REDIS_FILE, "saml", "oidc.client_secret_file", "oidc.private_key_file", "portal.icon_file"),
         id="OpenID Connect with the secret itself",
     ),
     pytest.param(
-        (PASSWORD_FILE, "saml", "oidc.client_secret", "oidc.client_secret_file", "portal.icon"),
+        (PASSWORD_FILE, REDIS, "saml", "oidc.client_secret", "oidc.client_secret_file", "portal.icon"),
         id="OpenID Connect with a private key",
     ),
-    pytest.param((PASSWORD, "oidc", "saml.metadata_file", "portal.icon_file"), id="SAML with a metadata address"),
-    pytest.param((PASSWORD_FILE, "oidc", "saml.metadata_url", "portal.icon"), id="SAML with a metadata file"),
+    pytest.param(
+        (PASSWORD, REDIS_FILE, "oidc", "saml.metadata_file", "portal.icon_file"), id="SAML with a metadata address"
+    ),
+    pytest.param((PASSWORD_FILE, REDIS, "oidc", "saml.metadata_url", "portal.icon"), id="SAML with a metadata file"),
 ]
 
 
@@ -162,9 +165,9 @@ def test_the_example_shows_every_key_of_an_access_rule():
 
 @pytest.mark.parametrize(("path", "default"), defaults(Settings).items(), ids=defaults(Settings))
 def test_a_default_that_the_example_shows_is_the_default(path, default):
-    left_out = (PASSWORD, "portal.icon", "saml", "oidc.client_secret", "oidc.private_key_file")
+    left_out = (PASSWORD, REDIS_FILE, "portal.icon", "saml", "oidc.client_secret", "oidc.private_key_file")
     if path.startswith("saml"):
-        left_out = (PASSWORD, "portal.icon", "saml.metadata_file", "oidc")
+        left_out = (PASSWORD, REDIS_FILE, "portal.icon", "saml.metadata_file", "oidc")
     shown = value_at(settings(without(everything(), EITHER, *left_out)), path)
     assert shown == default
 

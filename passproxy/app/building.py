@@ -59,6 +59,11 @@ from passproxy.web.watch import Watch
 if TYPE_CHECKING:
     from passproxy.core.settings import Settings
     from passproxy.idp.issuers import JwtIssuer
+    from passproxy.idp.redis_revocations import RedisRevocations
+
+REDIS_MISSING = (
+    "revocation.store: needs the package redis: pip install 'passproxy[redis]', or apt install python3-redis"
+)
 
 DEFAULT_STATE_DIR = "/var/lib/passproxy"
 
@@ -159,6 +164,7 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
                 _bearers(settings, issuers, sessions, rules),
                 assertions is not None or bool(settings.cleanup.cookies),
                 web_server is not None,
+                is_uninformed=_uninformed(settings, revocations),
             )
         ),
         forwarded=forwarded,
@@ -174,7 +180,7 @@ def built(settings: Settings, tools: Tools, before: Built | None = None) -> Buil
             assertions,
             cleanup,
         ),
-        renewals=Renewals(provider, sessions, ring, rules, tools.counts, tools.spawn, renewed_before),
+        renewals=Renewals(provider, sessions, ring, rules, tools.counts, tools.spawn, renewed_before, revocations),
         pages=pages,
         pool=pool,
         watch=tools.watch,
@@ -268,15 +274,40 @@ def _revocations(settings: Settings, tools: Tools, before: Built | None) -> Revo
     store, lifetime = settings.revocation.store, settings.session.lifetime
     if before is not None:
         was = before.settings
-        if (was.revocation.store, was.session.lifetime) == (store, lifetime):
+        if (was.revocation, was.session.lifetime, was.domain) == (settings.revocation, lifetime, settings.domain):
             return before.revocations
     revocations: Revocations
     if store == "none":
         revocations = NoRevocations(lifetime, tools.clock)
     elif store == "memory":
         revocations = Revocations(lifetime, tools.clock)
+    elif not store.startswith("file:"):
+        revocations = redis_revocations(settings, tools.clock)
     else:
         revocations = SharedRevocations(Path(store.removeprefix("file:")), lifetime, tools.clock)
     if before is not None:
         revocations.take_over(before.revocations)
     return revocations
+
+
+def _uninformed(settings: Settings, revocations: Revocations) -> Callable[[], bool] | None:
+    if settings.revocation.when_unavailable == "open":
+        return None
+    return lambda: not revocations.is_current
+
+
+def redis_revocations(settings: Settings, clock: Callable[[], float]) -> RedisRevocations:
+    """
+    The list in the Redis that the settings name.
+
+    Raises:
+        ConfigError: it cannot be used here.
+    """
+    # Loaded only here: it takes some MiB.
+    try:
+        from passproxy.idp.redis_revocations import RedisRevocations
+    except ImportError:
+        raise ConfigError((REDIS_MISSING,)) from None
+    password = settings.revocation.password
+    said = None if password is None else password.get_secret_value()
+    return RedisRevocations(settings.revocation.store, said, settings.domain, settings.session.lifetime, clock)

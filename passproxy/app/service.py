@@ -113,6 +113,7 @@ class Service:
             len(now.kids),
             time.time,
             now.issuers,
+            needs_revocations=now.settings.revocation.when_unavailable == "closed",
         )
 
     def _connection(

@@ -7,13 +7,14 @@ on the machine.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from passproxy.app.building import keys_file_of, state_dir_of
+from passproxy.app.building import REDIS_MISSING, keys_file_of, state_dir_of
 from passproxy.app.dial import trusting
 from passproxy.core import selftest
 from passproxy.core.errors import ConfigError
@@ -99,6 +100,8 @@ def _check_keys(settings: Settings, state_dir: Path) -> None:
 
 def _check_store(store: str) -> None:
     path = Path(store.removeprefix("file:"))
+    if store.startswith(("redis", "unix:")) and importlib.util.find_spec("redis") is None:
+        raise ConfigError((REDIS_MISSING,))
     if not store.startswith("file:"):
         return
     is_writable = os.access(path, os.R_OK | os.W_OK) if path.exists() else os.access(path.parent, os.W_OK | os.X_OK)

@@ -7,19 +7,24 @@ import asyncio
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from passproxy.app.building import redis_revocations
 from passproxy.cli.files import add_file, loaded
+from passproxy.core.errors import ConfigError
 from passproxy.core.session import EVERY_SESSION, handles_named, subject_handle
 from passproxy.idp.revocation import POLL_SECONDS, SharedRevocations
 from passproxy.web import audit
+
+if TYPE_CHECKING:
+    from passproxy.core.settings import Settings
 
 #: Instances look at the list once in POLL_SECONDS, and a look takes its time.
 WITHIN_SECONDS = 2 * int(POLL_SECONDS)
 
 _DESCRIPTION = """\
 End sessions that have begun until now. Whoever it was can sign in again, unless the identity provider refuses:
-disable the account there first. Needs revocation.store: file:/path, which every instance of the domain follows.
+disable the account there first. Needs revocation.store: file:/path, which every instance of the domain follows, or a Redis.
 """
 
 
@@ -52,6 +57,8 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     settings = loaded(arguments.file)
     store = settings.revocation.store
+    if store.startswith(("redis", "unix:")):
+        return _to_redis(settings, arguments)
     if not store.startswith("file:"):
         sys.stderr.write(_without_file(store))
         return 1
@@ -69,11 +76,31 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stderr.write(f"{path}: {error.strerror}; nothing was revoked.\n")
         return 1
     audit.event("audit.revocation", operator=audit.operator(), subject=arguments.subject, session=arguments.session)
-    sys.stdout.write(
-        f"Ended: {what}.\nInstances that follow {path} refuse them within {WITHIN_SECONDS} seconds.\n"
-        "Sockets that are open already stay open until they close.\n"
-    )
+    sys.stdout.write(_told(what, str(path)))
     return 0
+
+
+def _to_redis(settings: Settings, arguments: argparse.Namespace) -> int:
+    handles, what = _meant(arguments)
+    audit.join(settings.log.audit)
+    try:
+        asyncio.run(redis_revocations(settings, time.time).tell(handles))
+    except ConfigError as error:
+        sys.stderr.write("\n".join(error.problems) + "\nNothing was revoked.\n")
+        return 1
+    except OSError as error:
+        sys.stderr.write(f"{settings.revocation.store}: {error.strerror}; nothing was revoked.\n")
+        return 1
+    audit.event("audit.revocation", operator=audit.operator(), subject=arguments.subject, session=arguments.session)
+    sys.stdout.write(_told(what, settings.revocation.store))
+    return 0
+
+
+def _told(what: str, store: str) -> str:
+    return (
+        f"Ended: {what}.\nInstances that follow {store} refuse them within {WITHIN_SECONDS} seconds.\n"
+        "Sockets and event streams that are open already end as well.\n"
+    )
 
 
 def _meant(arguments: argparse.Namespace) -> tuple[tuple[str, ...], str]:
@@ -89,7 +116,7 @@ def _without_file(store: str) -> str:
         "none": "revocation.store is none: nothing remembers that sessions ended",
         "memory": "revocation.store is memory: the list is inside the running process, where this command does not reach",
     }.get(store, f"revocation.store {store} cannot be written by this command")
-    return f"{reason}.\nSet revocation.store: file:/path, or end all sessions with session.not_before; nothing was revoked.\n"
+    return f"{reason}.\nSet revocation.store: file:/path or redis://host:6379/0, or end all sessions with session.not_before; nothing was revoked.\n"
 
 
 def _named(text: str) -> str:

@@ -11,7 +11,7 @@ read in two ways.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ from passproxy.core.errors import (
     LoginRequired,
     RequestLoops,
     RequestRefused,
+    RevocationsUnknown,
     TokenInvalid,
 )
 from passproxy.core.forwarded_target import ENDPOINT
@@ -55,6 +56,8 @@ class Site:
     needs_whole: bool = False
     #: Whether a web server may ask about requests that it serves itself, under whatever name it reaches us.
     answers_questions: bool = False
+    #: Whether the list of revoked sessions is too old to let anybody in by a session.
+    is_uninformed: Callable[[], bool] | None = None
 
 
 class Forward(NamedTuple):
@@ -135,6 +138,7 @@ class Decider:
         self._site = site
         self._judge = Judge(site.policy, site.client)
         self._takes_tokens = site.tokens is not None or site.bearers is not None
+        self._is_uninformed = site.is_uninformed
         self._hosts = site.origin.hosts()
         self._origin = str(site.origin).encode()
         self._any_host = frozenset({"health", ENDPOINT} if site.answers_questions else {"health"})
@@ -207,13 +211,27 @@ class Decider:
     def _drops_authorization(self, head: RequestHead) -> bool:
         return any(each is not None and each.in_authorization(head) for each in (self._site.tokens, self._site.bearers))
 
+    @property
+    def is_uninformed(self) -> bool:
+        """Whether nobody is to be let in by a session, since it cannot be told which of them were revoked."""
+        return self._is_uninformed is not None and self._is_uninformed()
+
     def still_holds(self, known: Known | Token | Bearer) -> bool:
         """Whether what a request was let in with would let in another one, its own end aside."""
-        if isinstance(known, Bearer):
-            return self._site.bearers is not None and self._site.bearers.still_holds(known)
         if isinstance(known, Token):
             return self._site.tokens is not None and self._site.tokens.has(known)
+        if self.is_uninformed:
+            return False
+        if isinstance(known, Bearer):
+            return self._site.bearers is not None and self._site.bearers.still_holds(known)
         return self._site.sessions.still_holds(known)
+
+    def _uninformed(self, head: RequestHead, peer: str, crumbs: Crumbs, upgrade: Upgrade | None) -> Forward | Refuse:
+        """What everybody may see is shown, and nothing else: whether the session was revoked cannot be told."""
+        open_to_all = self._without_session(head, peer, crumbs, upgrade, None)
+        if isinstance(open_to_all, Forward):
+            return open_to_all
+        return Refuse(RevocationsUnknown("the list of revoked sessions is not current"), None)
 
     def session_of(self, head: RequestHead, now: float) -> Known | None:
         """Whose request it is, whatever becomes of it; all of it, as its cookie brings it, or the token that counts."""
@@ -229,6 +247,8 @@ class Decider:
         self, head: RequestHead, peer: str, session: Known, crumbs: Crumbs, upgrade: Upgrade | None
     ) -> Forward | Refuse:
         """What becomes of a request with a session that holds."""
+        if self._is_uninformed is not None and self._is_uninformed():
+            return self._uninformed(head, peer, crumbs, upgrade)
         if not session.is_permitted:
             return Refuse(AccessDenied("in none of access.require_any_group"), None)
         if not self._judge.matters_to_sessions:

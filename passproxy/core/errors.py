@@ -26,6 +26,7 @@ protocol knows live beside its adapter, below `LoginError`.
     │   ├── RuleRefused            a rule of the configuration refuses this request
     │   ├── EndpointUnknown, EndpointMethod, RevocationOff
     │   ├── ForwardedTargetRefused a web server asks about a request, and not clearly
+    │   ├── RevocationsUnknown     whether a session still holds cannot be told
     │   ├── TokenUnknown
     │   │   ├── TokenThrottled ── BearerThrottled
     │   │   └── BearerRefused
@@ -369,6 +370,16 @@ class FormOfAnother(RequestRefused):
     title = "This form was filled in by somebody else"
     sentence = "Before the session ended, another account was signed in here. Its form is not sent in your name. Nothing was sent."
     hint = "Sign in with the account that filled in the form, or open the form again."
+
+
+class RevocationsUnknown(RequestRefused):
+    """Nobody can tell whether the session still holds."""
+
+    code = "PP-REVOCATIONS-UNKNOWN"
+    status = 503
+    title = "Your sign-in cannot be confirmed right now"
+    sentence = "It cannot be told whether your session has been ended, so nothing is shown until it can."
+    hint = "Wait a moment and try again. Administrators: the server of revocation.store does not answer; when_unavailable: open goes on without it."
 
 
 class Overloaded(RequestRefused):

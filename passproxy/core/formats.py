@@ -102,8 +102,28 @@ def _instant(value: Any) -> Any:
 
 
 def _revocation_store(value: str) -> str:
+    if value.startswith(("redis:", "rediss:", "unix:")):
+        return _redis_url(value)
     if value not in ("none", "memory") and not re.match(r"file:/[^\x00]", value):
-        raise ValueError("expected none, memory or file:/path/to/file")
+        raise ValueError("expected none, memory, file:/path/to/file or redis://host:6379/0")
+    return value
+
+
+def _redis_url(value: str) -> str:
+    wanted = "expected redis://host:6379/0, rediss://host:6379/0 or unix:///path, without ? and #"
+    try:
+        parts = urlsplit(value)
+        is_sound = parts.port != 0 and not parts.query and not parts.fragment
+    except ValueError:
+        raise ValueError(wanted) from None
+    if parts.scheme == "unix":
+        is_sound = is_sound and not parts.netloc and len(parts.path) > 1
+    else:
+        is_sound = is_sound and bool(parts.hostname) and re.fullmatch(r"(/\d{0,4})?", parts.path) is not None
+    if not is_sound:
+        raise ValueError(wanted)
+    if parts.password is not None:
+        raise ValueError("a password does not belong here: use revocation.password_file")
     return value
 
 
@@ -422,7 +442,9 @@ AuditTarget = Annotated[
     str, AfterValidator(_audit_target), Written("off, stderr or file:/path", r"^(off|stderr|file:/.+)$")
 ]
 RevocationStore = Annotated[
-    str, AfterValidator(_revocation_store), Written("none, memory or file:/path", r"^(none|memory|file:/.+)$")
+    str,
+    AfterValidator(_revocation_store),
+    Written("none, memory, file:/path or redis://host:6379/0", r"^(none|memory|file:/.+|rediss?://.+|unix:///.+)$"),
 ]
 AssertionName = Annotated[str, AfterValidator(_assertion_name), Written("header name", r"^X-[A-Za-z0-9-]{1,62}$")]
 Audience = Annotated[str, AfterValidator(_audience), Written("text", r"^[!-+.-~-]{1,200}$")]

@@ -59,6 +59,18 @@ VERSION = 2
 #: All sessions, where handles of sessions are listed.
 EVERY_SESSION = "*"
 
+#: Before the own handle of a session, there: tokens that were confirmed before the time say what is no longer so.
+SUPERSEDED = "+"
+
+#: Why a token is none any more.
+REVOKED = "revoked"
+
+#: Why one is none that says what is no longer so. The browser has a newer one by now, or is about to get it, and must not lose it.
+SAID_SINCE = "the provider has said something else since"
+
+#: Until a renewal that is never due; a number, so that the time of the last one can be told from it.
+_NEVER_SECONDS = 10**11
+
 _ATTRIBUTES = frozenset(ALIASES) - {"groups"} | {"user"}
 _CLAIMS = frozenset({"v", "sid", "sub", "idp", "auth_time", "checked", "handles", "iss", "aud", "iat", "exp"})
 
@@ -156,6 +168,11 @@ def handle_of(name: str) -> str:
     return _text(hashlib.sha256(name.encode()).digest())[:_HANDLE_CHARACTERS]
 
 
+def is_handle(text: str) -> bool:
+    """Whether something has the form of a handle, or means all sessions."""
+    return text == EVERY_SESSION or _HANDLE.match(text.removeprefix(SUPERSEDED)) is not None
+
+
 def own_handle(session_id: str) -> str:
     """The handle of one session, by its own id; the log names sessions by it."""
     return handle_of(f"session:{session_id}")
@@ -192,6 +209,7 @@ class Sessions:
         self._lifetime_seconds = lifetime_seconds
         self._rules = rules
         self._render = render
+        self._refresh_seconds = _NEVER_SECONDS if rules.refresh_seconds is None else rules.refresh_seconds
         self._revoked: Mapping[str, int] = {} if revoked is None else revoked
         self._recent: dict[bytes, Known] = {}
         self._older: dict[bytes, Known] = {}
@@ -255,7 +273,7 @@ class Sessions:
 
     def open(self, token: bytes, now: float) -> Known:
         """
-        The session of a token.
+        The session of a token. One that says what is no longer so is due to be renewed.
 
         Raises:
             TokenInvalid: it is not a valid session of this origin now.
@@ -269,8 +287,10 @@ class Sessions:
         if known.expires_at <= now:
             self._forget(token)
             raise TokenInvalid("expired")
-        if self._revoked and self._is_revoked(known):
-            raise TokenInvalid("revoked")
+        if self._revoked and (why := self._ended(known)) is not None:
+            if why is REVOKED:
+                raise TokenInvalid(why)
+            return known._replace(due_at=0.0)
         return known
 
     def session(self, token: bytes, now: float) -> Session:
@@ -314,8 +334,7 @@ class Sessions:
 
     def known(self, session: Session) -> Known:
         """A session that is valid, ready to be served."""
-        refresh = self._rules.refresh_seconds
-        due_at = session.checked_at + refresh if session.checked_at and refresh is not None else math.inf
+        due_at = session.checked_at + self._refresh_seconds if session.checked_at else math.inf
         return Known(
             session,
             session.expires_at,
@@ -328,11 +347,21 @@ class Sessions:
 
     def still_holds(self, known: Known) -> bool:
         """Whether a session that was opened once has not been revoked since, by its end or by a new configuration."""
-        return known.issued_at >= self._rules.not_before and not (self._revoked and self._is_revoked(known))
+        return known.issued_at >= self._rules.not_before and (not self._revoked or self._ended(known) is None)
 
-    def _is_revoked(self, known: Known) -> bool:
-        revoked, issued_at = self._revoked, known.issued_at
-        return any(revoked.get(handle, -1) >= issued_at for handle in (*known.handles, EVERY_SESSION))
+    def is_superseded(self, session: Session) -> bool:
+        """Whether the provider has said something else about the session since its token was made."""
+        return 0 < session.checked_at < self._revoked.get(SUPERSEDED + own_handle(session.id), -1)
+
+    def _ended(self, known: Known) -> str | None:
+        """Why a token is not good any more: `REVOKED`, or `SAID_SINCE`; None where it is."""
+        revoked, issued_at, handles = self._revoked, known.issued_at, known.handles
+        if any(revoked.get(handle, -1) >= issued_at for handle in (*handles, EVERY_SESSION)):
+            return REVOKED
+        # What cannot be renewed has never been.
+        if known.due_at < math.inf and known.due_at < self._refresh_seconds + revoked.get(SUPERSEDED + handles[0], -1):
+            return SAID_SINCE
+        return None
 
 
 def _digest(token: bytes) -> bytes:

@@ -434,6 +434,8 @@ class RevocationSettings(Section):
     """Where sessions are listed that end before their time."""
 
     store: RevocationStore = "memory"
+    password: Secret | None = None
+    when_unavailable: Literal["open", "closed"] = "open"
 
 
 class CleanupSettings(Section):

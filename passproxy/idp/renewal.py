@@ -8,8 +8,9 @@ gets the same answer again.
 
 Another instance may have asked first, and then ours is refused although nothing
 is wrong: for a short while after a refusal a session goes on as it is, until the
-browser comes with what the other one gave it; then it is over. When the
-provider cannot be reached or has no time, sessions go on. That nobody becomes
+browser comes with what the other one gave it; then it is over, and revoked for
+all instances. Where the provider says other groups than before, the token from
+before is good nowhere any more. When the provider cannot be reached or has no time, sessions go on. That nobody becomes
 somebody else by a renewal is checked here.
 """
 
@@ -24,11 +25,12 @@ from typing import Any, TypeVar
 
 from passproxy.core import kept
 from passproxy.core.counts import Counts
-from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused
-from passproxy.core.identity import AttributeRules, Authentication, identity_from
-from passproxy.core.session import Known, Session, Sessions, own_handle
+from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused, RevocationOff
+from passproxy.core.identity import AttributeRules, Authentication, Identity, identity_from
+from passproxy.core.session import SAID_SINCE, SUPERSEDED, Known, Session, Sessions, own_handle
 from passproxy.core.tokens import KeyRing
 from passproxy.idp.base import IdentityProvider
+from passproxy.idp.revocation import Revocations
 
 #: A request waits no longer for a slow provider; it goes on with what is known, and a later one gets the answer.
 WAIT_SECONDS = 3.0
@@ -89,6 +91,7 @@ class Renewals:
         counts: Counts,
         spawn: Callable[[Coroutine[Any, Any, None], str], None],
         before: Renewals | None = None,
+        revocations: Revocations | None = None,
     ) -> None:
         self._provider = provider
         self._sessions = sessions
@@ -96,6 +99,7 @@ class Renewals:
         self._rules = rules
         self._counts = counts
         self._spawn = spawn
+        self._revocations = revocations
         self._flights: dict[bytes, asyncio.Future[Outcome]] = {}
         # By what was kept (another value after nearly each renewal), and by session.
         self._answered_digests: dict[bytes, None] = {}
@@ -115,6 +119,8 @@ class Renewals:
     async def outcome(self, session: Session, cookie: bytes | None, now: float) -> Outcome:
         """What becomes of a session that is due, with the cookie that came along for it."""
         outcome = await self._outcome(session, cookie, now)
+        if isinstance(outcome, Unchanged) and self._sessions.is_superseded(session):
+            return Ended(SAID_SINCE)  # another instance was answered while this one asked
         if isinstance(outcome, Renewed):
             # Whoever asked may have served another configuration, under which the same person may do something else.
             return replace(outcome, session=self._sessions.known(outcome.session.session))
@@ -127,9 +133,15 @@ class Renewals:
         digest = _digest(session, value)
         if (answer := self._answered(session, digest)) is not None:
             return answer
+        if self._sessions.is_superseded(session):
+            # Another instance was answered. To ask again with a token that was used could end what it got.
+            return Ended(SAID_SINCE)
         refused_at = self._refused_at.get(digest)
         if refused_at is not None:
-            return Unchanged() if now < refused_at + GRACE_SECONDS else Ended("the provider does not renew it")
+            if now < refused_at + GRACE_SECONDS:
+                return Unchanged()
+            await self._revoke(own_handle(session.id))
+            return Ended("the provider does not renew it")
         flight = self._flights.get(digest)
         if flight is None:
             if now < max(self._unavailable_at, self._failed_at.get(session.id, 0.0)) + PAUSE_SECONDS:
@@ -158,12 +170,16 @@ class Renewals:
             if not _is_same(session, said):
                 self._counts.renewals["mismatch"] += 1
                 _remember(self._refused_at, digest, now - GRACE_SECONDS)
+                await self._revoke(own_handle(session.id))
                 return Ended("the provider answered about somebody else")
             renewed = self._renewed(session, said, now)
             self._counts.renewals["renewed"] += 1
             _remember(self._answers, session.id, renewed)
             if said.kept != value:
                 _remember(self._answered_digests, digest, None)
+            if _says_otherwise(renewed.session.session.identity, session.identity):
+                # Whoever still has the token from before keeps none of the groups that it names.
+                await self._revoke(SUPERSEDED + own_handle(session.id), int(now))
             return renewed
         except RenewalRefused as error:
             _log.info("session.renewal_refused session=%s %s", own_handle(session.id), error.detail)
@@ -177,6 +193,17 @@ class Renewals:
             _remember(self._failed_at, session.id, now)
             _log.warning("session.renewal_failed code=%s %s", error.code, error.detail)
             return Unchanged()
+
+    async def _revoke(self, handle: str, at: int | None = None) -> None:
+        """What the provider has said holds at the other instances too, though they have not asked it."""
+        if self._revocations is None or (at is None and handle in self._revocations.revoked):
+            return
+        try:
+            await self._revocations.revoke((handle,), at)
+        except RevocationOff:
+            return  # each instance asks for itself
+        except OSError as error:
+            _log.error("revocation.not_stored %s", error.strerror)
 
     def _renewed(self, session: Session, said: Authentication, now: float) -> Renewed:
         enclosed = kept.enclosed(self._ring, session.id, said.kept)
@@ -205,6 +232,10 @@ def _digest(session: Session, value: bytes) -> bytes:
 def _is_same(session: Session, said: Authentication) -> bool:
     identity = session.identity
     return (said.issuer, said.subject) == (identity.issuer, identity.subject)
+
+
+def _says_otherwise(identity: Identity, before: Identity) -> bool:
+    return set(identity.groups) != set(before.groups) or dict(identity.attributes) != dict(before.attributes)
 
 
 def _remember(table: dict[Any, T], key: Any, value: T) -> None:

@@ -32,6 +32,9 @@ REVOCATION_LIMIT = 100_000
 #: Every instance refuses within two seconds: half of that for looking.
 POLL_SECONDS = 1.0
 
+#: A list that has not been compared for longer is not current: some attempts to connect, and a restart of the server.
+STALE_SECONDS = 10.0
+
 #: A file is written anew, without what has passed, above this.
 COMPACT_BYTES = 8 * 1024 * 1024
 
@@ -51,19 +54,31 @@ class Revocations:
         self._revoked: dict[str, int] = {}
 
     @property
+    def seconds_behind(self) -> float:
+        """For how long the list has not been compared with that of the others; 0 where there are none."""
+        return 0.0
+
+    @property
+    def is_current(self) -> bool:
+        """Whether what others end is known here within `STALE_SECONDS`."""
+        return self.seconds_behind <= STALE_SECONDS
+
+    @property
     def revoked(self) -> Mapping[str, int]:
         """Handle -> sessions that began at or before this are over, in seconds since the epoch."""
         return self._revoked
 
-    async def revoke(self, handles: Iterable[str]) -> None:
+    async def revoke(self, handles: Iterable[str], at: int | None = None) -> None:
         """
-        End what these handles name and has begun until now, from now on and on every instance that shares the list.
+        End what these handles name and has begun until `at`, from now on and on every instance that shares the list.
+
+        `at` is in seconds since the epoch, and now unless given.
 
         Raises:
             RevocationOff: there is no list.
             OSError: it could not be kept; here it holds all the same.
         """
-        self._note(handles, int(self._clock()))
+        self._note(handles, int(self._clock()) if at is None else at)
 
     def take_over(self, other: Revocations) -> None:
         """What ended while another list was in force stays ended here."""
@@ -98,7 +113,7 @@ class Revocations:
 class NoRevocations(Revocations):
     """Nothing is remembered: sessions end in their own browser, and by their time."""
 
-    async def revoke(self, handles: Iterable[str]) -> None:
+    async def revoke(self, handles: Iterable[str], at: int | None = None) -> None:
         raise RevocationOff("revocation.store is none")
 
 
@@ -123,8 +138,8 @@ class SharedRevocations(Revocations):
         except OSError as error:
             raise ConfigError((f"revocation.store: {path}: {error.strerror}",)) from None
 
-    async def revoke(self, handles: Iterable[str]) -> None:
-        at, named = int(self._clock()), list(handles)
+    async def revoke(self, handles: Iterable[str], at: int | None = None) -> None:
+        at, named = int(self._clock()) if at is None else at, list(handles)
         self._note(named, at)
         lines = b"".join(_line(handle, at) for handle in named)
         await asyncio.to_thread(self._append, lines)

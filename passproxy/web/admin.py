@@ -97,7 +97,10 @@ class Admin:
                 return as_json({"live": True})
             case b"/ready":
                 reasons = self.observed.not_ready()
-                return as_json({"ready": not reasons, "reasons": reasons}, status=503 if reasons else 200)
+                told: dict[str, object] = {"ready": not reasons, "reasons": reasons}
+                if notes := self.observed.notes():
+                    told["notes"] = notes
+                return as_json(told, status=503 if reasons else 200)
             case _:
                 return document(_TEXT, b"/metrics, /live, /ready\n", status=404)
 

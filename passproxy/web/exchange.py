@@ -27,7 +27,7 @@ class Exchange:
     """
     One request on its way to the application, and who waits for the answer.
 
-    `opened_by` says who opens a tunnel. `cookies` are Set-Cookie fields of ours that go along with the
+    `opened_by` says by what it was let in. `cookies` are Set-Cookie fields of ours that go along with the
     answer, `marks` those that depend on the ones of the application (core/cleanup.py).
     """
 

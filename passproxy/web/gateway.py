@@ -23,7 +23,7 @@ from passproxy.core.errors import (
     UpstreamUnreachable,
 )
 from passproxy.core.forwarded_target import ENDPOINT
-from passproxy.core.frames import SESSION_OVER, FrameCursor
+from passproxy.core.frames import FrameCursor
 from passproxy.core.headers import outgoing, read_anew
 from passproxy.core.http1 import RequestHead
 from passproxy.core.issuers import AwaitKeys, Bearer
@@ -34,6 +34,7 @@ from passproxy.idp.renewal import Ended, Renewed
 from passproxy.web import audit, log
 from passproxy.web.asked import Asked
 from passproxy.web.connection import ClientConnection
+from passproxy.web.ending import end_answers, end_tunnels
 from passproxy.web.endpoints import BODY_LIMIT_BYTES
 from passproxy.web.exchange import Exchange
 from passproxy.web.forward_auth import ForwardAuth
@@ -190,8 +191,7 @@ class Gateway:
             connection=b"" if upgrade is None else upgrade.lines,
         )
         exchange = Exchange(client, head, wire, upgrade, ends_at)
-        if upgrade is not None:
-            exchange.opened_by = decision.token or session
+        exchange.opened_by = decision.token or session
         if fields:
             exchange.cookies = tuple(fields)
         exchange.marks = marks
@@ -304,17 +304,13 @@ class Gateway:
         log.event("debug", "upgrade.closed", reason=reason)
 
     def end_what_is_over(self) -> None:
-        """End the tunnels whose session was revoked, or whose token is none any more; once a tick."""
-        decider = self._parts.decider
-        for tunnel in list(self.tunnels):
-            if tunnel.opened_by is None or decider.still_holds(tunnel.opened_by):
-                continue
-            try:
-                tunnel.end(SESSION_OVER, "the session ended")
-            except Exception as error:
-                # The sweep goes on for all others.
-                log.failure("tunnel.failed", error)
-                tunnel.abort("the session ended")
+        """What was begun by a session or a token that holds no more; once a tick."""
+        parts = self._parts
+        end_tunnels(self.tunnels, parts.decider)
+        end_answers(parts.watch.watched, parts.decider, parts.clock(), self._judge_anew)
+
+    def _judge_anew(self, exchange: Exchange) -> None:
+        self.handle(read_anew(exchange.head, self.names), exchange.client)
 
     # Our own pages.
 

@@ -27,7 +27,7 @@ from passproxy.core.errors import (
 )
 from passproxy.core.pending import LOGIN_LIMIT_SECONDS, is_login_id
 from passproxy.core.routing import PREFIX, endpoint
-from passproxy.core.session import Session, own_handle
+from passproxy.core.session import SAID_SINCE, Session, own_handle
 from passproxy.core.urls import Origin, with_fragment
 from passproxy.idp.base import Callback
 from passproxy.idp.login import Logins, Started
@@ -82,7 +82,7 @@ class LoginEndpoints:
         """
         counter = loop.started(self._logins.ring, crumbs.more.get(self._names.loop.encode()), rejected, now)
         counting = [] if counter is None else [self._counting(counter)]
-        expired = [] if rejected is None else self._cookies.expire(crumbs)
+        expired = [] if rejected in (None, SAID_SINCE) else self._cookies.expire(crumbs)
         return (await self._sent(return_target, crumbs, now)).with_fields((*counting, *expired))
 
     def ask_for_fragment(self, return_target: str) -> Response:

@@ -16,6 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 
 import passproxy
 from passproxy.core.counts import Histogram
+from passproxy.core.session import SAID_SINCE
 from passproxy.core.tokens import EXPIRED, FROM_THE_FUTURE, KEY_UNKNOWN
 from passproxy.web import log
 from passproxy.web.observed import Observed
@@ -33,6 +34,7 @@ REASONS = {
     "a part of the session is missing": "cookies",
     "what renews the session did not come along": "not_renewed",
     "the provider does not renew it": "not_renewed",
+    SAID_SINCE: "superseded",
     "the provider answered about somebody else": "not_renewed",
 }
 
@@ -112,6 +114,9 @@ class Exporter:
         yield _counter("passthrough_tokens", "Requests with a passthrough token, by its name.", "token", counts.tokens)
         yield _counter("bearer_tokens", "Requests with a bearer token, by its issuer's name.", "issuer", counts.bearers)
         yield _gauge("revocations", "Entries of the list of revoked sessions.", len(self._observed.revocations.revoked))
+        yield _gauge(
+            "revocations_current", "1 if what other instances end is known here.", self._observed.revocations.is_current
+        )
         yield _gauge("session_keys", "Keys that verify sessions; the newest one signs.", self._observed.keys)
 
     def _provider(self) -> Iterator[Metric]:

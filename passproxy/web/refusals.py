@@ -21,6 +21,7 @@ from passproxy.core.errors import (
 )
 from passproxy.core.http1 import RequestHead
 from passproxy.core.request_ids import trace_id
+from passproxy.core.session import SAID_SINCE
 from passproxy.web import audit, log
 from passproxy.web.connection import ClientConnection
 from passproxy.web.login import LOGIN, POPUP
@@ -74,7 +75,7 @@ class Refusals:
         more = self._ways_in if isinstance(error, LoginRequired) else {}
         retry_url = "/" if retry_url is None and isinstance(error, (LoginError, EndpointUnknown)) else retry_url
         response = self._parts.pages.error(error, client.request_id.decode(), html=html, retry_url=retry_url, **more)
-        if rejected is not None and head is not None:
+        if rejected not in (None, SAID_SINCE) and head is not None:
             fields = (*fields, *self._parts.endpoints.without_session(head))
         response = (
             response.with_fields(fields) if status is None else replace(response, status=status).with_fields(fields)

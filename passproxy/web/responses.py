@@ -29,6 +29,7 @@ from passproxy.core.errors import (
     MethodRefused,
     Overloaded,
     PassProxyError,
+    RevocationsUnknown,
     RuleRefused,
     TokenThrottled,
     TokenUnknown,
@@ -210,7 +211,7 @@ def _fields_of(error: PassProxyError) -> tuple[Field, ...]:
         return (("WWW-Authenticate", 'Bearer error="invalid_token"'),)  # RFC 6750, 3
     if isinstance(error, BearerOutOfScope):
         return (("WWW-Authenticate", 'Bearer error="insufficient_scope"'),)
-    if isinstance(error, (IdpUnavailable, Overloaded, BearerKeysMissing)):
+    if isinstance(error, (IdpUnavailable, Overloaded, BearerKeysMissing, RevocationsUnknown)):
         return (("Retry-After", str(RETRY_SECONDS)),)
     if isinstance(error, EndpointMethod):
         return (("Allow", ", ".join(error.allowed)),)

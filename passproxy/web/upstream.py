@@ -115,6 +115,49 @@ class UpstreamConnection(asyncio.Protocol):
             self._sent = True
             self.deadline = self._pool.watch.now + self._pool.limits.response_seconds
 
+    # What is asked and done when the session behind an exchange is over (ending.py).
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """The one under way."""
+        return self._exchange
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether an answer has begun that does not say how long it is."""
+        return self._answer is not None and self._answer.body < 0
+
+    @property
+    def is_event_stream(self) -> bool:
+        """Whether an answer has begun that may end at any time, and be asked for again."""
+        return self.is_endless and self._answer is not None and _is_event_stream(self._answer)
+
+    def end_stream(self) -> None:
+        """End an event stream as the application would."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        self._exchange = self._body = self._answer = None
+        self.transport.abort()
+        if self._chunks_answer and not exchange.client.is_lost:
+            exchange.client.transport.write(LAST_CHUNK)
+        exchange.client.answered(keep_alive=False)
+
+    def cut(self) -> None:
+        """End an answer so that the client sees that there was more."""
+        exchange = self._exchange
+        if exchange is None:
+            return
+        self.give_up()
+        exchange.client.abort()
+
+    def give_up(self) -> None:
+        """Nothing more of the answer comes from here."""
+        if self._exchange is not None:
+            self._exchange.client.party = None
+        self._exchange = self._body = self._answer = None
+        self.transport.abort()
+
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -370,3 +413,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport.abort()
         exchange.client.abort()
         self._owner.upstream_truncated(exchange, reason)
+
+
+def _is_event_stream(answer: AnswerHead) -> bool:
+    kinds = (line[13:].strip(b" \t").lower() for line in answer.lines if line[:13].lower() == b"content-type:")
+    return any(kind.partition(b";")[0].rstrip() == b"text/event-stream" for kind in kinds)

@@ -18,6 +18,7 @@ from passproxy.core.identity import ALIASES, Identity
 from passproxy.core.session import (
     EVERY_SESSION,
     INFLATED_LIMIT_BYTES,
+    SUPERSEDED,
     VERSION,
     Session,
     SessionRules,
@@ -275,7 +276,7 @@ def test_a_session_that_can_be_renewed_says_when_it_is_due():
     assert store.open(store.seal(renewable()).encode(), NOW).due_at == NOW + 300
     plain = store.begin(ALICE, SAID_OF_ALICE, NOW)
     assert store.open(store.seal(plain).encode(), NOW).due_at == math.inf
-    assert sessions().known(renewable()).due_at == math.inf
+    assert sessions().known(renewable()).due_at > NOW + 10**10
 
 
 def test_jwt_19_no_renewal_makes_a_session_outlive_its_lifetime():
@@ -323,6 +324,39 @@ def test_what_is_revoked_opens_no_more_though_it_was_remembered(handle):
     for fresh in (store, Sessions(RING, LIFETIME, Rendered(), revoked=revoked)):
         with pytest.raises(TokenInvalid):
             fresh.open(token, NOW)
+
+
+def test_a_token_from_before_the_provider_said_something_else_is_due_whatever_its_time():
+    revoked: dict[str, int] = {}
+    rules = SessionRules(refresh_seconds=300)
+    store = Sessions(RING, LIFETIME, Rendered(), rules, revoked)
+    before = renewable()
+    after = store.renewed(
+        before, replace(ALICE, groups=("staff",)), replace(SAID_OF_ALICE, is_renewable=True), NOW + 300
+    )
+    old, new = (store.seal(session).encode() for session in (before, after))
+    opened = store.open(old, NOW)
+    revoked[SUPERSEDED + own_handle(before.id)] = NOW + 300
+    assert not store.still_holds(opened)
+    assert store.open(old, NOW).due_at == 0
+    assert store.is_superseded(before)
+    assert store.open(new, NOW + 300).due_at == NOW + 600
+    assert store.still_holds(store.open(new, NOW + 300))
+    assert not store.is_superseded(after)
+    # Also where nothing is renewed any more.
+    settled = Sessions(RING, LIFETIME, Rendered(), revoked=revoked)
+    assert settled.open(old, NOW).due_at == 0
+    assert settled.still_holds(settled.open(new, NOW))
+
+
+def test_a_session_that_cannot_be_renewed_is_never_from_before():
+    revoked: dict[str, int] = {}
+    store = Sessions(RING, LIFETIME, Rendered(), SessionRules(refresh_seconds=300), revoked)
+    begun = store.begin(ALICE, SAID_OF_ALICE, NOW)
+    revoked[SUPERSEDED + own_handle(begun.id)] = NOW + 300
+    known = store.open(store.seal(begun).encode(), NOW)
+    assert store.still_holds(known)
+    assert known.due_at == math.inf
 
 
 def test_lf_22_whether_somebody_may_use_the_application_is_judged_when_the_token_is_opened():

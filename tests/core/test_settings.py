@@ -179,14 +179,47 @@ def test_an_instant_has_a_date_a_time_and_a_zone(written, complaint):
     assert complaint in refused(SessionSettings, not_before=written)
 
 
-@pytest.mark.parametrize("store", ["none", "memory", "file:/var/lib/passproxy/revoked"])
-def test_what_is_revoked_is_kept_nowhere_in_memory_or_in_a_file(store):
+@pytest.mark.parametrize(
+    "store",
+    [
+        "none",
+        "memory",
+        "file:/var/lib/passproxy/revoked",
+        "redis://localhost",
+        "redis://user@redis.example.com:6379/0",
+        "rediss://[::1]:6380/15",
+        "unix:///run/redis/redis.sock",
+    ],
+)
+def test_what_is_revoked_is_kept_nowhere_in_memory_in_a_file_or_in_a_redis(store):
     assert RevocationSettings(store=store).store == store
 
 
-@pytest.mark.parametrize("store", ["", "redis://localhost", "file:", "file:revoked", "file:/\0", "/var/lib/revoked"])
+@pytest.mark.parametrize("store", ["", "http://localhost", "file:", "file:revoked", "file:/\0", "/var/lib/revoked"])
 def test_and_nowhere_else(store):
-    assert "none, memory or file:/path/to/file" in refused(RevocationSettings, store=store)
+    assert "none, memory, file:/path/to/file or redis://host:6379/0" in refused(RevocationSettings, store=store)
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "redis:",
+        "redis://",
+        "redis://host:99999",
+        "redis://host/db",
+        "redis://host?password=x",
+        "unix://host/path",
+        "unix:/",
+    ],
+)
+def test_a_redis_is_named_whole_and_with_nothing_else(store):
+    assert "without ? and #" in refused(RevocationSettings, store=store)
+
+
+def test_the_password_of_a_redis_does_not_stand_in_its_address():
+    said = refused(RevocationSettings, store="redis://:s3cret@host:6379/0")
+    assert "revocation.password_file" in said
+    assert "s3cret" not in said
 
 
 def test_a_next_key_replaces_one_that_is_there():

@@ -13,9 +13,10 @@ from passproxy.core.counts import Counts
 from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused
 from passproxy.core.identity import AttributeRules, identity_from
 from passproxy.core.kept import disclosed, enclosed
-from passproxy.core.session import Session, SessionRules, Sessions
+from passproxy.core.session import SAID_SINCE, Session, SessionRules, Sessions, own_handle
 from passproxy.idp import renewal as module
 from passproxy.idp.renewal import GRACE_SECONDS, PAUSE_SECONDS, Ended, Renewals, Renewed, Unchanged
+from passproxy.idp.revocation import NoRevocations, Revocations
 from tests.core.given import NOW, RING
 from tests.idp.desk import Desk, said
 
@@ -26,12 +27,21 @@ REFRESHING = SessionRules(refresh_seconds=300)
 class Stand:
     """One instance, with the provider that all instances share."""
 
-    def __init__(self, desk: Desk, rules: SessionRules = REFRESHING, before: Stand | None = None) -> None:
-        self.sessions = Sessions(RING, 36000, lambda session: b"", rules)
+    def __init__(
+        self,
+        desk: Desk,
+        rules: SessionRules = REFRESHING,
+        before: Stand | None = None,
+        revocations: Revocations | None = None,
+    ) -> None:
+        listed = {} if revocations is None else revocations.revoked
+        self.sessions = Sessions(RING, 36000, lambda session: b"", rules, listed)
         self.tasks: list[asyncio.Future[None]] = []
         renewals = None if before is None else before.renewals
         self.counts = Counts()
-        self.renewals = Renewals(desk, self.sessions, RING, AttributeRules(), self.counts, self._spawn, renewals)
+        self.renewals = Renewals(
+            desk, self.sessions, RING, AttributeRules(), self.counts, self._spawn, renewals, revocations
+        )
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self.tasks.append(asyncio.ensure_future(work))
@@ -144,6 +154,67 @@ async def test_a_refusal_ends_the_session_after_the_grace(stand, desk):
     assert await stand.ask(session, cookie, DUE + GRACE_SECONDS - 0.1) == Unchanged()
     assert isinstance(await stand.ask(session, cookie, DUE + GRACE_SECONDS), Ended)
     assert desk.renewed == [b"r0"]
+
+
+async def test_what_the_provider_ended_is_revoked_for_the_instances_that_have_not_asked(desk):
+    revocations = Revocations(3600, lambda: float(DUE))
+    stand = Stand(desk, revocations=revocations)
+    session, cookie = stand.session()
+    desk.renewals = [RenewalRefused("the account is disabled")]
+    assert await stand.ask(session, cookie, DUE) == Unchanged()
+    assert revocations.revoked == {}, "another instance may have renewed it first"
+    assert isinstance(await stand.ask(session, cookie, DUE + GRACE_SECONDS), Ended)
+    assert set(revocations.revoked) == {own_handle(session.id)}
+
+
+@pytest.mark.parametrize("groups", [(), ("staff", "board")], ids=["fewer", "more"])
+async def test_groups_that_changed_are_in_force_at_once_at_instances_that_have_not_asked(desk, groups):
+    revocations = Revocations(3600, lambda: float(DUE + 2))
+    one, other = Stand(desk, revocations=revocations), Stand(desk, revocations=revocations)
+    session, cookie = one.session()
+    desk.renewals = [said(b"r1", groups=groups, at=NOW)]
+    renewed = await one.ask(session, cookie)
+    assert isinstance(renewed, Renewed)
+    assert await one.ask(session, cookie) == renewed, "here whoever comes late gets the answer"
+    assert await other.ask(session, cookie, DUE + 1) == Ended(SAID_SINCE)
+    assert desk.renewed == [b"r0"], "what was used is not used again"
+    token = renewed.token.encode()
+    assert other.sessions.open(token, DUE + 1).holding(token).session.identity.groups == groups
+    assert isinstance(await other.ask(renewed.session.session, renewed.kept.encode(), DUE + 300), Renewed)
+
+
+async def test_nor_does_who_asked_at_the_same_time_keep_what_it_had(desk):
+    revocations = Revocations(3600, lambda: float(DUE))
+    one, other = Stand(desk, revocations=revocations), Stand(desk, revocations=revocations)
+    session, cookie = one.session()
+    desk.open.clear()
+    desk.renewals = [said(b"r1", at=NOW), RenewalRefused("used before")]
+    first = asyncio.ensure_future(one.ask(session, cookie))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(other.ask(session, cookie))
+    await asyncio.sleep(0.01)
+    desk.open.set()
+    assert isinstance(await first, Renewed)
+    assert await second == Ended(SAID_SINCE)
+
+
+async def test_the_same_groups_in_another_order_change_nothing(desk):
+    revocations = Revocations(3600, lambda: float(DUE))
+    stand = Stand(desk, revocations=revocations)
+    session, cookie = stand.session()
+    desk.renewals = [said(b"r1", groups=("a", "b"), at=NOW)]
+    first = await stand.ask(session, cookie)
+    listed = dict(revocations.revoked)
+    desk.renewals = [said(b"r2", groups=("b", "a"), at=NOW)]
+    assert isinstance(await stand.ask(first.session.session, first.kept.encode(), DUE + 300), Renewed)
+    assert revocations.revoked == listed
+
+
+async def test_where_nothing_is_revoked_a_refusal_ends_the_session_all_the_same(desk):
+    stand = Stand(desk, revocations=NoRevocations(3600, lambda: float(DUE)))
+    session, cookie = stand.session()
+    desk.renewals = [replace(said(b"r1", at=NOW), issuer="https://other.example.com")]
+    assert isinstance(await stand.ask(session, cookie), Ended)
 
 
 @pytest.mark.parametrize("cookie", [None, b"", b"forged", "another's"])
