@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
+import os
 import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -66,6 +68,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.line(f"{counts.total()} raw-byte cases sent to the real socket: {told}")
     for row in sorted(left_out) if len(left_out) < 40 else ():
         terminalreporter.line(f"  {row} {all_rows[row]}: {reasons.get(row, 'no test of it passed in this run')}")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """More than there are processors: a third of the time of a test is waiting for a clock or for another process."""
+    processors = len(os.sched_getaffinity(0))
+    return processors + (processors + 1) // 2
+
+
+def pytest_collection_finish() -> None:
+    """What stays until the end is not looked at again each time that what leaks is searched for (fakes/gateway.py)."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

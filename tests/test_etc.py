@@ -9,6 +9,7 @@ accepts its part is asked of nginx itself, in e2e/test_nginx.py.
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def example() -> str:
     return EXAMPLE.read_text("utf-8")
 
 
+@cache
 def everything() -> dict[str, Any]:
     """The example with every key uncommented; not a configuration, since some exclude each other."""
     data = yaml.load(HIDDEN.sub(r"\1", example()), Loader=yaml.BaseLoader)
@@ -182,9 +184,14 @@ def test_a_key_that_the_example_hides_says_when_it_is_no_default(path):
         assert "(example)" in comment, f"{path}: {comment}"
 
 
+@cache
+def _nodes() -> yaml.Node:
+    return yaml.compose(HIDDEN.sub(r"\1", example()), Loader=yaml.BaseLoader)
+
+
 def _comment_above(path: str) -> tuple[str, bool]:
     """The prose above a key, and whether the key is commented out."""
-    node, text = yaml.compose(HIDDEN.sub(r"\1", example()), Loader=yaml.BaseLoader), example().splitlines()
+    node, text = _nodes(), example().splitlines()
     line = 0
     for part in path.split("."):
         key, node = next((k, v) for k, v in node.value if k.value == part)

@@ -11,6 +11,7 @@ module is given their content.
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -187,7 +188,8 @@ def _drop_empty_sections(data: dict[str, Any], model: type[BaseModel]) -> None:
 # --- environment
 
 
-def variables() -> dict[str, Path]:
+@functools.cache
+def variables() -> Mapping[str, Path]:
     """Every environment variable that is understood, and the key that it stands for."""
     return {ENVIRONMENT_PREFIX + "_".join(str(part) for part in path).upper(): path for path in _leaves(Settings, ())}
 
@@ -222,7 +224,8 @@ def _is_secret(annotation: Any) -> bool:
 
 def _merge_environment(data: dict[str, Any], environment: Mapping[str, str], reading: _Reading) -> None:
     known = variables()
-    secrets = {path for path in known.values() if (*path[:-1], f"{path[-1]}_file") in known.values()}
+    paths = set(known.values())
+    secrets = {path for path in paths if (*path[:-1], f"{path[-1]}_file") in paths}
     for name in sorted(n for n in environment if n.startswith(ENVIRONMENT_PREFIX)):
         path = known.get(name)
         if path is None:

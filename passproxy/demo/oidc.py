@@ -11,6 +11,7 @@ tokens.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import re
@@ -193,6 +194,7 @@ class OpenIdProvider:
         return self._clock() + TOKEN_LIFETIME_SECONDS
 
 
+@functools.cache
 def _rsa_key(pem: bytes) -> rsa.RSAPrivateKey:
     key = serialization.load_pem_private_key(pem, None)
     if not isinstance(key, rsa.RSAPrivateKey):

@@ -6,9 +6,9 @@ that says what a start would do. What single values accept is in test_configurat
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+import resource
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -268,34 +268,30 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def starts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, int, str]]:
-    """Of each: its file, and how `serve` ends and what it says then. A few processes at a time."""
-    folder = tmp_path_factory.mktemp("broken")
-
-    def started(name: str) -> tuple[str, int, str]:
-        own = folder / str(sorted(BROKEN).index(name))
-        own.mkdir()
-        (own / "file").write_text("x")
-        file, text = own / "app.yaml", BROKEN[name].replace("FOLDER", str(own))
-        file.write_text(
-            text if "state_dir" in text or not text.startswith("domain") else f"{text}state_dir: {own}/state\n"
-        )
-        command = [sys.executable, "-m", "passproxy", "serve", str(file)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=4 * WAIT_SECONDS, cwd=own)
-        return str(file), done.returncode, done.stderr
-
-    with ThreadPoolExecutor(3) as pool:
-        return dict(zip(BROKEN, pool.map(started, BROKEN), strict=True))
+@pytest.fixture
+def _process_as_it_was() -> Iterator[None]:
+    """What `serve` asks the system for, where it runs in a process that goes on. That it dumps no core may stay."""
+    limits, hangup = resource.getrlimit(resource.RLIMIT_NOFILE), signal.getsignal(signal.SIGHUP)
+    yield
+    signal.signal(signal.SIGHUP, hangup)
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+@pytest.mark.usefixtures("_process_as_it_was")
 @pytest.mark.parametrize("name", BROKEN)
 def test_cfg_12_a_check_refuses_what_a_start_refuses(
-    name: str, starts: dict[str, tuple[str, int, str]], capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
-    file, code, said_at_start = starts[name]
-    checked, said = main(["check", file]), capsys.readouterr().err
-    assert (checked, code) == (78, 78), (said, said_at_start)
+    """The command itself, without the second that a process of its own takes: cli/test_serve.py has that."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("x")
+    text = BROKEN[name].replace("FOLDER", str(tmp_path))
+    if "state_dir" not in text and text.startswith("domain"):
+        text += f"state_dir: {tmp_path}/state\n"
+    (tmp_path / "app.yaml").write_text(text)
+    started, said_at_start = main(["serve", str(tmp_path / "app.yaml")]), capfd.readouterr().err
+    checked, said = main(["check", str(tmp_path / "app.yaml")]), capfd.readouterr().err
+    assert (checked, started) == (78, 78), (said, said_at_start)
     assert "Traceback" not in said + said_at_start
     begun = next(line for line in said_at_start.splitlines() if " config." not in line)
     assert said.splitlines()[0].split(": ")[0] == begun.split(": ")[0]

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from lxml import etree
 
 import passproxy as product
@@ -192,10 +191,10 @@ async def test_info_06_metadata_is_public_and_made_of_the_configuration(site: Ac
         *("EntityDescriptor", "SPSSODescriptor", "KeyDescriptor", "NameIDFormat"),
         *("AssertionConsumerService", "SingleLogoutService"),
     }
-    private = load_pem_private_key(idp.keys("sp").key_pem, None).private_numbers()  # type: ignore[union-attr]
+    private = idp.private_key(idp.keys("sp").key_pem).private_numbers()
     material = b"".join(base64.b64decode("".join((one.text or "").split())) for one in root.iter("{*}X509Certificate"))
     assert material == idp.der(idp.keys("sp"))
-    for number in (private.d, private.p, private.q):  # type: ignore[union-attr]
+    for number in (private.d, private.p, private.q):
         assert number.to_bytes((number.bit_length() + 7) // 8, "big") not in material
     check_tells_nothing(told)
 

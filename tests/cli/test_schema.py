@@ -41,11 +41,12 @@ def test_the_first_line_of_the_example_names_a_schema_that_is_there() -> None:
 
 
 def test_every_key_and_its_variable_stand_in_the_reference_with_their_meaning() -> None:
-    rows = dict(re.findall(r"^\| `([^`]+)`<br>`[^|]+ \| [^\n]+ \| (.+) \|$", reference.page(EXAMPLE), re.MULTILINE))
+    page = reference.page(EXAMPLE)
+    rows = dict(re.findall(r"^\| `([^`]+)`<br>`[^|]+ \| [^\n]+ \| (.+) \|$", page, re.MULTILINE))
     known = {".".join(map(str, path)): name for name, path in variables().items()}
     assert rows.keys() == known.keys()
     assert all(len(meaning) > 10 for meaning in rows.values())
-    assert all(f"`{path}`<br>`{name}`" in reference.page(EXAMPLE) for path, name in known.items())
+    assert all(f"`{path}`<br>`{name}`" in page for path, name in known.items())
 
 
 # --- what it accepts

@@ -149,9 +149,15 @@ def encrypted_for(name: str = "sp", **how: Any) -> Edit:
     return edit
 
 
+@cache
+def private_key(pem: bytes) -> Any:
+    """Of a PEM text. Examining it, which takes longer than most tests, is done once."""
+    return load_pem_private_key(pem, None)
+
+
 def own_key(name: str = "sp") -> bytes:
     """The private key of this name as PassProxy holds its own: PKCS #8, DER."""
-    private = load_pem_private_key(keys(name).key_pem, None)
+    private = private_key(keys(name).key_pem)
     return private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -219,7 +225,7 @@ def by_redirect(
     if relay_state is not None:
         query += f"&RelayState={quoted(relay_state)}"
     query += f"&SigAlg={quoted(algorithm)}"
-    private = load_pem_private_key((pair or keys()).key_pem, None)
+    private = private_key((pair or keys()).key_pem)
     digest = {"256": hashes.SHA256(), "384": hashes.SHA384(), "512": hashes.SHA512()}.get(algorithm[-3:], hashes.SHA1())
     signature = private.sign(query.encode(), padding.PKCS1v15(), digest)
     return f"{query}&Signature={quoted(base64.b64encode(signature).decode())}".encode()

@@ -19,7 +19,6 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    load_pem_private_key,
 )
 from lxml import etree
 from pydantic import ValidationError
@@ -163,7 +162,7 @@ def test_keys_and_certificates_come_in_pairs(half: dict[str, str]) -> None:
 
 
 def own(name: str) -> OwnKey:
-    private = load_pem_private_key(idp.keys(name).key_pem, None)
+    private = idp.private_key(idp.keys(name).key_pem)
     assert isinstance(private, rsa.RSAPrivateKey)
     return OwnKey(private, idp.der(idp.keys(name)))
 

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from passproxy.idp.saml.errors import ResponseMalformed, SignatureRefused
@@ -42,7 +42,7 @@ def query(message: str, algorithm: str, sign: Callable[[bytes], bytes], more: st
 
 
 def by_rsa(message: bytes) -> bytes:
-    private = load_pem_private_key(idp.keys().key_pem, None)
+    private = idp.private_key(idp.keys().key_pem)
     assert isinstance(private, rsa.RSAPrivateKey)
     return private.sign(message, padding.PKCS1v15(), hashes.SHA256())
 

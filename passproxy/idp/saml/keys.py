@@ -10,6 +10,7 @@ our metadata says, so it is self-signed and lives long.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 from dataclasses import dataclass, field
@@ -122,6 +123,9 @@ def _read(name: str, key_file: str, certificate_file: str) -> OwnKey:
         raise ConfigError((f"{name}: {key_file}: {error}",)) from None
 
 
+# Examining a private key takes a tenth of a second, in which a process that reloads would serve nobody. Room for what
+# was read before a reload and after it.
+@functools.lru_cache(maxsize=4)
 def _key_from(key_pem: bytes, certificate_pem: bytes) -> OwnKey:
     try:
         private = load_pem_private_key(key_pem, None)
