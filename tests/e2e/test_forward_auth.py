@@ -270,8 +270,9 @@ async def test_who_is_logged_out_is_out(asking: Asking):
     assert (await asking.asked("/", f"Cookie: {cookie}")).status == 401
 
 
-async def test_what_is_said_about_a_unix_socket_is_right(tmp_path: Path):
+async def test_what_is_said_about_a_unix_socket_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """In HAProxy's script the line behind "over a unix socket", in the place of the other; nobody else is trusted."""
+    monkeypatch.setattr(Sessions, "known", _known)
     port, socket = free_port(), tmp_path / "app.sock"
     origin = f"https://{DOMAIN}:{port}"
 
