@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from passproxy.core.errors import ConfigError
+from tests.attacks.test_paths import PROTECTED
 from tests.fakes.gateway import NO_IDP, PassProxy, get, protecting, request, settings_of
 from tests.fakes.raw import Answer, Raw
 from tests.fakes.upstream import Upstream
@@ -237,3 +238,13 @@ async def test_hdr_11_a_question_over_a_connection_never_answers_the_next_one(se
     async with Raw(asked.address) as raw:
         await raw.send(question(server, "/public/x") + question(server, "/secret") + question(server, "/public/y"))
         assert [(await raw.answer()).status for _ in range(3)] == [200, 401, 200]
+
+
+@pytest.mark.parametrize("target", [*PROTECTED, "/", "/public/x", "/a%2Fb", "/x//y", "/admin", "/reports;v=1?q=/../"])
+async def test_path_24_yes_is_said_about_nothing_that_would_not_be_forwarded(asked, server, upstream, target):
+    """The same target behind PassProxy and in a question: forwarded where it is allowed, and nowhere else."""
+    for cookie in (None, asked.cookie()):
+        upstream.forget()
+        behind = await answer(asked, get(target, cookie=cookie))
+        got = await answer(asked, question(server, target, cookie=cookie))
+        assert (got.status == 200) == bool(upstream.requests), (behind.status, got.status)

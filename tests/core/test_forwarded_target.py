@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from passproxy.core.errors import ForwardedTargetRefused, MethodRefused, RequestMalformed
 from passproxy.core.forwarded_target import WEB_SERVERS, authorization, forwarded_head
@@ -144,3 +146,25 @@ def test_authorization_is_handed_on_once():
     assert authorization(question("nginx", "AUTHORIZATION:  Basic abc ")) == b"Basic abc"
     with pytest.raises(ForwardedTargetRefused):
         authorization(question("nginx", "Authorization: a", "Authorization: a"))
+
+
+@given(
+    st.text("/.%;\\\\?#:@ ab25ceEF\x80", max_size=24).map(lambda rest: "/" + rest),
+    st.sampled_from(["GET", "POST", "get", "PUT"]),
+)
+def test_a_request_is_read_as_if_it_had_arrived(target: str, method: str):
+    arrived: RequestHead | None
+    try:
+        # Spaces around a field's value are none of it.
+        raw = f"{method} {target.rstrip(' ')} HTTP/1.1\r\nHost: app.example.com\r\n".encode("latin-1")
+        arrived = request_head(raw, request_names())
+    except RequestMalformed:
+        arrived = None
+    try:
+        got = asked("nginx", question("nginx", X_Original_Method=method, X_Original_URI=target))
+    except RequestMalformed:
+        assert arrived is None
+    else:
+        assert arrived is not None
+        assert (got.method, got.target, got.path) == (arrived.method, arrived.target, arrived.path)
+        assert got.noted[b"host"] == arrived.noted[b"host"]

@@ -7,6 +7,7 @@ The application keeps what it was sent byte for byte; each session is due for re
 from __future__ import annotations
 
 import functools
+import hashlib
 import re
 import time
 from collections.abc import AsyncIterator
@@ -14,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
+from passproxy.cli.doctor.questions import questions
 from passproxy.core.session import Sessions
+from passproxy.core.urls import Origin
 from tests.e2e import wire
 from tests.e2e.forward_auth import ASKING
 from tests.e2e.front_ends import Place, front_end
@@ -35,9 +39,15 @@ DOMAIN = "localhost"
 
 TARGET = "/files//a%2Fb;v=2/%7Ex/?q=%2e%2E+%C3%A9&q=/../&empty=&=&&x"
 
+TOKEN = "0123456789abcdef0123456789abcdef"
+
 SECTIONS: dict[str, Any] = {
     "access": {"rules": [{"name": "admin", "path": "/admin/**", "require_any_group": ["admins"]}]},
-    "passthrough": {"paths": ["/public/**"]},
+    "passthrough": {
+        "paths": ["/public/**"],
+        "tokens": [{"name": "backup", "hash": f"sha256:{hashlib.sha256(TOKEN.encode()).hexdigest()}"}],
+        "tokens_in_authorization": True,
+    },
     "identity": {"groups": {"include": ["."]}},
 }
 
@@ -240,6 +250,30 @@ async def test_no_visitor_can_ask(asking: Asking, target: str):
     assert not [name for name in answer.fields if name.startswith("x-passproxy-")]
 
 
+async def test_the_doctor_cannot_ask_either(asking: Asking):
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=False)) as http:
+        (finding,) = await questions(http, Origin.of(DOMAIN, asking.origin))
+    assert (finding.check, finding.result) == ("questions", "ok")
+
+
+async def test_a_programs_token_lets_it_in_and_stays_with_passproxy(asking: Asking):
+    for line in (f"Authorization: Bearer {TOKEN}", f"X-Passproxy-Authorization: Bearer {TOKEN}"):
+        assert (await asking.asked("/x", line, method="DELETE")).status == 200
+        assert asking.seen.one(b"x-passproxy-token") == b"backup"
+        assert TOKEN.encode() not in asking.seen.head
+        assert not asking.seen.all(b"x-passproxy-user")
+    assert (await asking.asked("/x", f"Authorization: Bearer {TOKEN}x")).status == 401
+    assert asking.application.requests == []
+
+
+async def test_the_largest_cookies_pass(asking: Asking):
+    """A new session besides: its cookies are in the same answer."""
+    cookie, own = await asking.cookie(), "a=" + "x" * 22 * 1024
+    answer = await asking.asked("/", f"Cookie: {cookie}; {own}")
+    assert answer.status == 200
+    assert asking.seen.one(b"cookie") == own.encode()
+
+
 async def test_a_websocket_passes_and_that_of_a_foreign_page_does_not(asking: Asking):
     cookie = await asking.cookie()
     asking.application.script, before = accepting, asking.application.script
@@ -270,8 +304,9 @@ async def test_who_is_logged_out_is_out(asking: Asking):
     assert (await asking.asked("/", f"Cookie: {cookie}")).status == 401
 
 
-async def test_what_is_said_about_a_unix_socket_is_right(tmp_path: Path):
+async def test_what_is_said_about_a_unix_socket_is_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """In HAProxy's script the line behind "over a unix socket", in the place of the other; nobody else is trusted."""
+    monkeypatch.setattr(Sessions, "known", _known)
     port, socket = free_port(), tmp_path / "app.sock"
     origin = f"https://{DOMAIN}:{port}"
 

@@ -46,6 +46,7 @@ CHECKS = (
     "public TLS",
     "public URL",
     "large cookies",
+    "questions",
     "large answers",
     "forwarding",
 )

@@ -17,6 +17,7 @@ from passproxy.app.building import keys_file_of
 from passproxy.app.service import client_session
 from passproxy.cli.doctor.probe import beginning, reason, within
 from passproxy.cli.doctor.provider import transport
+from passproxy.cli.doctor.questions import questions
 from passproxy.cli.doctor.report import Finding, failed, ok, unknown, warning
 from passproxy.core.cookies import COOKIE_LIMIT_BYTES
 from passproxy.core.errors import ConfigError, EndpointUnknown, HostUnknown
@@ -50,6 +51,8 @@ async def front(settings: Settings, origin: Origin, clock: Callable[[], float], 
         if any(each.result != "ok" for each in reached):
             return findings
         findings += await within("large cookies", _large_cookies(http, origin))
+        if settings.forward_auth is not None:
+            findings += await within("questions", questions(http, origin))
         return findings + await within("forwarding", _seen(http, settings, origin, clock))
 
 
