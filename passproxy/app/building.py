@@ -39,7 +39,7 @@ from passproxy.core.policy import Policy
 from passproxy.core.request_ids import PREFIX_BYTES, RequestIds
 from passproxy.core.session import Session, SessionRules, Sessions
 from passproxy.core.tokens import Key, KeyRing, Purpose
-from passproxy.core.urls import Origin
+from passproxy.core.urls import REDIS_SCHEMES, Origin
 from passproxy.idp.base import IdentityProvider
 from passproxy.idp.issuers import issuers_of
 from passproxy.idp.login import Logins
@@ -281,7 +281,7 @@ def _revocations(settings: Settings, tools: Tools, before: Built | None) -> Revo
         revocations = NoRevocations(lifetime, tools.clock)
     elif store == "memory":
         revocations = Revocations(lifetime, tools.clock)
-    elif not store.startswith("file:"):
+    elif store.startswith(REDIS_SCHEMES):
         revocations = redis_revocations(settings, tools.clock)
     else:
         revocations = SharedRevocations(Path(store.removeprefix("file:")), lifetime, tools.clock)
@@ -310,4 +310,6 @@ def redis_revocations(settings: Settings, clock: Callable[[], float]) -> RedisRe
         raise ConfigError((REDIS_MISSING,)) from None
     password = settings.revocation.password
     said = None if password is None else password.get_secret_value()
-    return RedisRevocations(settings.revocation.store, said, settings.domain, settings.session.lifetime, clock)
+    listed = settings.revocation
+    lifetime = settings.session.lifetime
+    return RedisRevocations(listed.store, said, settings.domain, lifetime, clock, ca_file=listed.ca_file)

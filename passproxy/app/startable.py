@@ -7,17 +7,17 @@ on the machine.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from passproxy.app.building import REDIS_MISSING, keys_file_of, state_dir_of
+from passproxy.app.building import keys_file_of, redis_revocations, state_dir_of
 from passproxy.app.dial import trusting
 from passproxy.core import selftest
 from passproxy.core.errors import ConfigError
+from passproxy.core.urls import REDIS_SCHEMES
 from passproxy.idp import registry
 from passproxy.keyfile import obtained_keys
 
@@ -36,7 +36,7 @@ def check(settings: Settings) -> None:
     looks: tuple[Callable[[], object], ...] = (
         lambda: _check_folder(state_dir),
         lambda: _check_keys(settings, state_dir),
-        lambda: _check_store(settings.revocation.store),
+        lambda: _check_store(settings),
         lambda: settings.upstream.url.startswith("https:") and trusting(settings.upstream),
         lambda: registry.check(settings, state_dir, creatable),
         lambda: self_test(settings, time.time()),
@@ -98,10 +98,11 @@ def _check_keys(settings: Settings, state_dir: Path) -> None:
         creatable(path)
 
 
-def _check_store(store: str) -> None:
+def _check_store(settings: Settings) -> None:
+    store = settings.revocation.store
     path = Path(store.removeprefix("file:"))
-    if store.startswith(("redis", "unix:")) and importlib.util.find_spec("redis") is None:
-        raise ConfigError((REDIS_MISSING,))
+    if store.startswith(REDIS_SCHEMES):
+        redis_revocations(settings, time.time)
     if not store.startswith("file:"):
         return
     is_writable = os.access(path, os.R_OK | os.W_OK) if path.exists() else os.access(path.parent, os.W_OK | os.X_OK)

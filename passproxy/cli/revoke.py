@@ -13,6 +13,7 @@ from passproxy.app.building import redis_revocations
 from passproxy.cli.files import add_file, loaded
 from passproxy.core.errors import ConfigError
 from passproxy.core.session import EVERY_SESSION, handles_named, subject_handle
+from passproxy.core.urls import REDIS_SCHEMES
 from passproxy.idp.revocation import POLL_SECONDS, SharedRevocations
 from passproxy.web import audit
 
@@ -57,7 +58,7 @@ def add(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     settings = loaded(arguments.file)
     store = settings.revocation.store
-    if store.startswith(("redis", "unix:")):
+    if store.startswith(REDIS_SCHEMES):
         return _to_redis(settings, arguments)
     if not store.startswith("file:"):
         sys.stderr.write(_without_file(store))

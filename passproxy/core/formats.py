@@ -22,7 +22,7 @@ from passproxy.core.cleanup import STORAGE_KEY_LIMIT_CHARACTERS, checked_pattern
 from passproxy.core.headers import PREFIX
 from passproxy.core.identity import has_unsafe
 from passproxy.core.identity_headers import name_problem, template
-from passproxy.core.urls import is_loopback, provider_url, url_parts
+from passproxy.core.urls import REDIS_SCHEMES, is_loopback, provider_url, url_parts
 
 _DURATION = re.compile(r"([0-9]{1,9})\s*(s|m|h|d)\Z")
 _SIZE = re.compile(r"([0-9]{1,6})\s*(KiB|MiB)\Z")
@@ -102,7 +102,7 @@ def _instant(value: Any) -> Any:
 
 
 def _revocation_store(value: str) -> str:
-    if value.startswith(("redis:", "rediss:", "unix:")):
+    if value.startswith(REDIS_SCHEMES):
         return _redis_url(value)
     if value not in ("none", "memory") and not re.match(r"file:/[^\x00]", value):
         raise ValueError("expected none, memory, file:/path/to/file or redis://host:6379/0")

@@ -435,6 +435,7 @@ class RevocationSettings(Section):
 
     store: RevocationStore = "memory"
     password: Secret | None = None
+    ca_file: Text | None = None
     when_unavailable: Literal["open", "closed"] = "open"
 
 

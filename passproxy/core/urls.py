@@ -20,6 +20,9 @@ from passproxy.core.errors import CallbackMalformed
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
+#: With which the address of a Redis begins.
+REDIS_SCHEMES = ("redis:", "rediss:", "unix:")
+
 #: Longest return target, in bytes, that a login remembers. A longer one becomes
 #: "/": it would not fit the login cookie beside others (RFC 6265 grants 4096).
 RETURN_TO_LIMIT_BYTES = 2048

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
@@ -58,9 +59,14 @@ class RedisRevocations(Revocations):
         lifetime_seconds: int,
         clock: Callable[[], float],
         limit: int = REVOCATION_LIMIT,
+        ca_file: str | None = None,
     ) -> None:
         super().__init__(lifetime_seconds, clock, limit)
         self._url, self._password = url, password
+        self._tls: dict[str, Any] = {}
+        if url.startswith("rediss:"):
+            # The name is not looked at by itself before release 6.
+            self._tls = {"ssl_check_hostname": True, "ssl_ca_certs": ca_file}
         self._key = f"passproxy:revocations:{domain}"
         self._stored: dict[str, int] = {}
         self._last = "0-0"
@@ -69,8 +75,12 @@ class RedisRevocations(Revocations):
         self._is_failing = False
         try:
             self._client()
+            ssl.create_default_context(cafile=ca_file)
         except (RedisError, ValueError) as error:
             raise ConfigError((f"revocation.store: {type(error).__name__}",)) from None
+        except OSError as error:
+            reason = "no certificates" if isinstance(error, ssl.SSLError) else error.strerror
+            raise ConfigError((f"revocation.ca_file: {ca_file}: {reason}",)) from None
 
     @property
     def seconds_behind(self) -> float:
@@ -122,6 +132,7 @@ class RedisRevocations(Revocations):
             socket_timeout=BLOCK_SECONDS + TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
+            **self._tls,
         )
 
     async def _read_all(self, client: Any) -> None:

@@ -52,6 +52,8 @@ def test_what_is_there_is_read(tmp_path: Path) -> None:
         ({"session": {"keys_file": "{folder}/none"}}, "{folder}/none: the session keys cannot be read or made: No such file or directory"),
         ({"revocation": {"store": "file:{folder}/no/ended"}}, "revocation.store: {folder}/no/ended: cannot be written"),
         ({"revocation": {"store": "file:{folder}"}}, "revocation.store: {folder}: cannot be written"),
+        ({"revocation": {"store": "rediss://r.example.com", "ca_file": "{folder}/file"}}, "revocation.ca_file: {folder}/file: no certificates"),
+        ({"revocation": {"store": "rediss://r.example.com", "ca_file": "{folder}/none"}}, "revocation.ca_file: {folder}/none: No such file or directory"),
         ({"oidc": OIDC | {"private_key_file": "{folder}/none"}}, "oidc.private_key_file: {folder}/none: No such file or directory"),
         ({"upstream": {"url": "https://10.0.0.1", "ca_file": "{folder}/file"}}, "upstream.ca_file: {folder}/file: no certificates"),
         ({"saml": {"metadata_file": "/x", "metadata_certificate_file": "{folder}/file"}}, "saml.metadata_certificate_file: {folder}/file: not a certificate in PEM"),

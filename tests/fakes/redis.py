@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
+from pathlib import Path
 from typing import Any, Self
 
 
 class FakeRedis:
     """`stop` and `start` keep the entries and the port. Streams: key -> list of (id, fields)."""
 
-    def __init__(self, password: str | None = None) -> None:
+    def __init__(
+        self, password: str | None = None, tls: ssl.SSLContext | None = None, path: Path | None = None
+    ) -> None:
         self.password = password
+        self._tls = tls
+        self._path = path
+        self.commands: list[bytes] = []
         self.streams: dict[bytes, list[tuple[tuple[int, int], list[bytes]]]] = {}
         self.port = 0
         self._changed = asyncio.Condition()
@@ -22,7 +29,9 @@ class FakeRedis:
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        if self._path is not None:
+            return f"unix://{self._path}"
+        return f"{'redis' if self._tls is None else 'rediss'}://127.0.0.1:{self.port}/0"
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -34,11 +43,14 @@ class FakeRedis:
             self._holder.close()
 
     async def start(self) -> None:
+        if self._path is not None:
+            self._server = await asyncio.start_unix_server(self._serve, self._path)
+            return
         if self._holder is None:
             # The port stays ours while nobody listens: otherwise any connection may be given it.
             self._holder = _bound(0)
             self.port = self._holder.getsockname()[1]
-        self._server = await asyncio.start_server(self._serve, sock=_bound(self.port))
+        self._server = await asyncio.start_server(self._serve, sock=_bound(self.port), ssl=self._tls)
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -57,6 +69,7 @@ class FakeRedis:
                     size = int((await reader.readline())[1:])
                     words.append((await reader.readexactly(size + 2))[:-2])
                 name = words[0].upper()
+                self.commands.append(name)
                 if name == b"AUTH":
                     is_known = words[-1].decode() == self.password
                     writer.write(b"+OK\r\n" if is_known else b"-WRONGPASS no\r\n")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
+from cryptography import x509
 
 from passproxy.cli import main
 from passproxy.core.session import EVERY_SESSION, handle_of
@@ -18,6 +21,7 @@ from tests.fakes.admin import ADMIN, Admin
 from tests.fakes.gateway import eventually, get, protecting, until
 from tests.fakes.raw import Raw
 from tests.fakes.redis import FakeRedis
+from tests.fakes.tls import certified
 
 A, B, C = (handle_of(name) for name in "abc")
 
@@ -46,7 +50,12 @@ async def redis() -> AsyncIterator[FakeRedis]:
 async def following(
     redis: FakeRedis, clock: Clock, *, password: str | None = None, domain: str = "app.example.com"
 ) -> AsyncIterator[RedisRevocations]:
-    one = RedisRevocations(redis.url, password, domain, 3600, clock)
+    async with running(RedisRevocations(redis.url, password, domain, 3600, clock)) as one:
+        yield one
+
+
+@contextlib.asynccontextmanager
+async def running(one: RedisRevocations) -> AsyncIterator[RedisRevocations]:
     task = asyncio.ensure_future(one.run())
     try:
         yield one
@@ -143,6 +152,34 @@ async def test_a_password_is_proven_and_never_told(log):
             assert not one.is_current
     assert "s3cret" not in str(log.events)
     assert "wr0ng" not in str(log.events)
+
+
+async def test_over_tls_only_a_server_that_was_certified_for_its_name_is_told_anything(tmp_path, log):
+    other = x509.SubjectAlternativeName([x509.DNSName("other.example.com")])
+    (tmp_path / "other").mkdir()
+    ours, foreign = certified(tmp_path, 2), certified(tmp_path / "other", 2, names=other)
+    async with FakeRedis("s3cret", ours.server()) as redis, FakeRedis("s3cret", foreign.server()) as wrong:
+        url, ca_file = redis.url, str(ours.certificate)
+        async with running(RedisRevocations(url, "s3cret", "a", 3600, Clock(), ca_file=ca_file)) as one:
+            await eventually(lambda: one.is_current, "it follows")
+        assert not log.tells("revocation.unreachable")
+        async with running(RedisRevocations(url, "s3cret", "a", 3600, Clock())) as one:
+            await eventually(lambda: log.tells("revocation.unreachable"), "nobody vouches for it")
+        log.forget()
+        ca_file = str(foreign.certificate)
+        async with running(RedisRevocations(wrong.url, "s3cret", "a", 3600, Clock(), ca_file=ca_file)) as one:
+            await eventually(lambda: log.tells("revocation.unreachable"), "it is another server")
+        assert wrong.commands == []
+
+
+async def test_a_socket_of_the_machine_does_as_well(tmp_path):
+    async with FakeRedis(path=tmp_path / "redis.sock") as redis, following(redis, Clock()) as one:
+        await eventually(lambda: one.is_current, "it follows")
+
+
+def test_who_uses_no_redis_does_not_load_its_library():
+    code = "import sys; import passproxy.cli.serving; print([name for name in sys.modules if 'redis' in name])"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"
 
 
 async def status(passproxy, target: str, cookie: str | None = None) -> int:
