@@ -331,7 +331,7 @@ def suite(run: Run) -> str:
     return said.splitlines()[-1]
 
 
-#: Two cores need seven minutes when they do little else, and several times that when they do.
+#: Two cores of our own need seven minutes, shared ones several times that.
 SUITE_SECONDS = 2400
 
 
