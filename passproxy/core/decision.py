@@ -202,6 +202,9 @@ class Decider:
     def _with_bearer(
         self, head: RequestHead, peer: str, bearer: Bearer, crumbs: Crumbs, upgrade: Upgrade | None
     ) -> Forward | Refuse:
+        if self.is_uninformed:
+            # Also where everybody may: who it is could not be told.
+            return Refuse(RevocationsUnknown("the list of revoked sessions is not current"), None)
         decision = self.forward(head, peer, bearer.known, crumbs, upgrade)
         if not isinstance(decision, Forward):
             return decision

@@ -362,6 +362,44 @@ async def test_one_that_comes_before_the_keys_waits_for_them(upstream, tmp_path,
     assert op.asked["jwks"] == 1
 
 
+@pytest.mark.parametrize(("keeps", "status"), [(True, 200), (False, 401)])
+async def test_one_that_waits_is_judged_by_the_configuration_that_holds_then(upstream, tmp_path, op, keeps, status):
+    release = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        await release.wait()
+        return await op._jwks(request)
+
+    op.instead["jwks"] = slow
+    async with protecting(upstream.url, tmp_path, bearer={"issuers": [entry(op)]}) as passproxy:
+        waiting = asyncio.create_task(asked(passproxy, get("/", field(token(op)))))
+        issuer = passproxy.service._built.issuers[0]
+        await eventually(lambda: issuer._waiting == 1, "it waits")
+        passproxy.reload(**({"log": {"level": "warning"}} if keeps else {"bearer": {"issuers": []}}))
+        release.set()
+        assert (await waiting).status == status
+
+
+async def test_one_that_goes_away_while_it_waits_is_forgotten(upstream, tmp_path, op, log: Log):
+    release = asyncio.Event()
+
+    async def slow(request: web.Request) -> web.StreamResponse:
+        await release.wait()
+        return await op._jwks(request)
+
+    op.instead["jwks"] = slow
+    async with protecting(upstream.url, tmp_path, bearer={"issuers": [entry(op)]}) as passproxy:
+        issuer = passproxy.service._built.issuers[0]
+        async with Raw(passproxy.address) as raw:
+            await raw.send(get("/", field(token(op))))
+            await eventually(lambda: issuer._waiting == 1, "it waits")
+        release.set()
+        await eventually(lambda: issuer._waiting == 0, "nobody waits")
+        assert (await asked(passproxy, get("/", field(token(op))))).status == 200
+    assert len(upstream.requests) == 1
+    assert log.named("request.failed") == []
+
+
 async def test_pt_10_an_issuer_that_is_taken_out_is_none_after_the_reload(upstream, tmp_path, op):
     upstream.script = accepting
     async with trusting(upstream, tmp_path, op) as passproxy, Raw(passproxy.address) as raw:

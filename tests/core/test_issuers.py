@@ -14,14 +14,23 @@ from hypothesis import strategies as st
 
 from passproxy.core import issuers as module
 from passproxy.core.bearer import FAILURES_LIMIT
-from passproxy.core.errors import BearerKeysMissing, BearerOutOfScope, BearerRefused, BearerThrottled, TargetAmbiguous
+from passproxy.core.decision import Decider, Forward, Refuse, Site
+from passproxy.core.errors import (
+    BearerKeysMissing,
+    BearerOutOfScope,
+    BearerRefused,
+    BearerThrottled,
+    RevocationsUnknown,
+    TargetAmbiguous,
+)
 from passproxy.core.headers import request_names
 from passproxy.core.http1 import request_head
 from passproxy.core.identity import AttributeRules, Authentication
 from passproxy.core.issuers import TOKEN_LIMIT_BYTES, AwaitKeys, Bearer, BearerTokens
 from passproxy.core.session import Sessions, subject_handle
 from passproxy.core.trust import Trust, Vouched
-from tests.core.given import NOW, RING, examples
+from tests.core.given import NAMES as COOKIES
+from tests.core.given import NOW, ORIGIN, RING, examples, public
 
 ISSUER = "https://sso.example.com"
 TRUST = Trust("ci", ISSUER, ("api",), frozenset({"ES256"}))
@@ -298,3 +307,21 @@ def test_a_look_is_what_the_issuer_offers():
     waiting = asked(made(), usual(token("new")))
     looked: Callable[[], Any] = waiting.newer_keys
     asyncio.run(looked())
+
+
+@pytest.mark.parametrize("path", [b"/open", b"/closed"])
+def test_while_nobody_knows_what_was_revoked_no_token_is_taken_anywhere(path):
+    known = [True]
+    policy = public(("/open", ("GET",)))
+    site = Site(ORIGIN, COOKIES, policy, sessions(), bearers=made(), is_uninformed=lambda: not known[0])
+    decider = Decider(site)
+    asking = head(usual(token()), start=b"GET " + path + b" HTTP/1.1")
+    decision = decider.decide(asking, NOW)
+    assert isinstance(decision, Forward)
+    assert isinstance(decision.token, Bearer)
+    assert decider.still_holds(decision.token)
+    known[0] = False
+    refused = decider.decide(asking, NOW)
+    assert isinstance(refused, Refuse)
+    assert isinstance(refused.error, RevocationsUnknown)
+    assert not decider.still_holds(decision.token)
