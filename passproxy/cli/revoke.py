@@ -100,7 +100,7 @@ def _to_redis(settings: Settings, arguments: argparse.Namespace) -> int:
 def _told(what: str, store: str) -> str:
     return (
         f"Ended: {what}.\nInstances that follow {store} refuse them within {WITHIN_SECONDS} seconds.\n"
-        "Sockets and event streams that are open already end as well.\n"
+        "What they have opened ends as well.\n"
     )
 
 

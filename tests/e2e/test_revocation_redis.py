@@ -26,6 +26,8 @@ WITHIN_SECONDS = 2.0
 
 PASSWORD = "s3cret-of-redis"
 
+RIGHTS = "+select +xread +xadd"
+
 EVENT = b"9\r\ndata: 1\n\n\r\n"
 
 
@@ -35,12 +37,16 @@ class Redis:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._port = free_port()
-        self.url = f"redis://127.0.0.1:{self._port}/0"
+        self.url = f"redis://passproxy@127.0.0.1:{self._port}/0"
         self._running = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
-        line = f"--bind 127.0.0.1 --port {self._port} --dir {self._folder} --appendonly yes --requirepass {PASSWORD}"
-        command, log = ["redis-server", *line.split()], self._folder / "redis.log"
+        # With the rights that docs/revocation.md says it needs, and no others.
+        (self._folder / "redis.conf").write_text(
+            f"bind 127.0.0.1\nport {self._port}\ndir {self._folder}\nappendonly yes\nuser default off\n"
+            f"user passproxy on >{PASSWORD} ~passproxy:revocations:app.example.com {RIGHTS}\n"
+        )
+        command, log = ["redis-server", str(self._folder / "redis.conf")], self._folder / "redis.log"
         await self._running.enter_async_context(child(command, log, lambda said: is_listening(self._port)))
 
     async def stop(self) -> None:
@@ -146,6 +152,11 @@ async def logged_out(one: Instance, cookie: str) -> float:
     wire = get("/.passproxy/logout", "Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", cookie=cookie)
     assert (await one.ask(wire)).status in (200, 302, 303)
     return time.monotonic()
+
+
+def test_the_document_names_the_rights_that_it_needs() -> None:
+    document = Path(__file__).parents[2] / "docs" / "revocation.md"
+    assert f"`{RIGHTS}`" in document.read_text("utf-8")
 
 
 async def test_a_logout_at_one_is_in_force_at_the_other_also_for_what_is_open(
