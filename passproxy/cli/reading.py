@@ -7,7 +7,6 @@ import json
 import sys
 import time
 
-from passproxy.app.startable import self_test
 from passproxy.cli.files import add_file, loaded
 from passproxy.core.errors import ConfigError
 from passproxy.core.plain import written
@@ -18,6 +17,9 @@ def main() -> None:
     add_file(parser)
     try:
         settings = loaded(parser.parse_args().file)
+        # Only now: with a mistake there is nothing to test, and it is told in half the time.
+        from passproxy.app.startable import self_test
+
         # Here too: what it takes would stay with whoever serves.
         self_test(settings, time.time())
         answer = written(settings)

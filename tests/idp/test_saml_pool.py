@@ -262,3 +262,20 @@ def test_what_is_no_message_is_neither_sent_nor_taken() -> None:
         encoded({"a": object()})
     with pytest.raises(ValueError, match="a message is an object"):
         decoded(b"[1]\n")
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_a_start_that_is_given_up_on_the_way_leaves_no_process_behind(turns):
+    """On the loop of production, which cannot be closed while one is there."""
+
+    async def given_up():
+        verifier = Verifier(time.time)
+        running = asyncio.ensure_future(verifier.run())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        await verifier.close()
+
+    uvloop.run(given_up())

@@ -300,11 +300,11 @@ async def test_a_body_that_stalls_is_given_up_and_the_application_is_freed(ticki
 
 
 async def test_a_body_that_comes_in_drops_is_not_given_up(ticking, upstream, passproxy, monkeypatch):
-    monkeypatch.setattr(connection, "CLIENT_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "CLIENT_IDLE_SECONDS", 1.0)
     async with Raw(passproxy.address) as raw:
         await raw.send(request("POST", "/", "Content-Length: 6", cookie=passproxy.cookie()))
         for byte in b"abcdef":
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.2)
             await raw.send(bytes([byte]))
         assert (await raw.answer()).status == 200
     assert upstream.requests[0].body == b"abcdef"

@@ -165,8 +165,8 @@ class Verifier:
         if asyncio.get_running_loop().time() < self._no_start_before:
             raise VerifierFailed("the verifying process failed to start a moment ago")
         environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        try:
-            process = await asyncio.create_subprocess_exec(
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
@@ -175,6 +175,14 @@ class Verifier:
                 # A Ctrl-C in the terminal is for us; we end the child when we are done.
                 start_new_session=True,
             )
+        )
+        try:
+            process = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Half of a process cannot be ended, and would outlive us.
+            with contextlib.suppress(OSError):
+                await _end(await starting)
+            raise
         except OSError as error:
             raise VerifierFailed(f"the verifying process cannot be started: {_reason(error)}") from error
         child = self._child = _Child(process)
