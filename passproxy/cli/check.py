@@ -102,11 +102,18 @@ def _meaning(settings: Settings) -> list[tuple[str, str]]:
     ]
     if settings.access.default != "authenticate" or settings.access.rules:
         rows.append(("access", _access(settings.access)))
+    if settings.forward_auth is not None:
+        peers = ", ".join((*settings.trusted_proxies, *(["who may write to it"] if _is_socket(settings) else [])))
+        rows.append(("may ask", f"{settings.forward_auth.web_server}, from {peers}"))
     if settings.bearer.issuers:
         rows.append(("bearer tokens", "; ".join(f"{each.name} of {each.issuer}" for each in settings.bearer.issuers)))
     if settings.saml:
         rows.insert(5, ("entity id", settings.saml.entity_id or origin.url(PREFIX + "saml/metadata")))
     return rows
+
+
+def _is_socket(settings: Settings) -> bool:
+    return settings.listen.startswith("unix:")
 
 
 def _headers(settings: Settings) -> str:

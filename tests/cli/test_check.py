@@ -94,6 +94,23 @@ def test_a_secret_that_others_can_read_is_warned_about(written, capsys: pytest.C
     assert "client_secret and can be read by others" in capsys.readouterr().err
 
 
+def test_who_may_ask_about_requests_is_told(written, capsys: pytest.CaptureFixture[str]) -> None:
+    for more, peers in (
+        ("", "127.0.0.0/8, ::1"),
+        ("listen: unix:/run/a.sock\n", "127.0.0.0/8, ::1, who may write to it"),
+    ):
+        assert main(["check", written(f"{GOOD}{more}forward_auth: {{web_server: caddy}}\n")]) == 0
+        assert f"may ask            caddy, from {peers}\n" in capsys.readouterr().out
+    assert main(["check", written(GOOD)]) == 0
+    assert "may ask" not in capsys.readouterr().out
+
+
+def test_everybody_may_not_ask(written, capsys: pytest.CaptureFixture[str]) -> None:
+    text = f"{GOOD}trusted_proxies: [0.0.0.0/0]\nforward_auth: {{web_server: caddy}}\n"
+    assert main(["check", written(text)]) == 78
+    assert "name the web server" in capsys.readouterr().err
+
+
 def test_the_password_for_the_application_is_not_shown(
     written, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

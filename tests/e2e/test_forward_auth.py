@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from playwright.async_api import expect
 
 from passproxy.cli.doctor.questions import questions
 from passproxy.core.session import Sessions
@@ -26,6 +27,7 @@ from tests.e2e import wire
 from tests.e2e.forward_auth import ASKING
 from tests.e2e.front_ends import Place, front_end
 from tests.e2e.processes import free_port
+from tests.e2e.window import Window
 from tests.fakes.browser import Browser, Front
 from tests.fakes.cookie_jar import Context
 from tests.fakes.gateway import PassProxy, protecting
@@ -33,7 +35,7 @@ from tests.fakes.idp_oidc import DROP, FakeOp
 from tests.fakes.upstream import Seen, Upstream
 from tests.fakes.websocket import accepting
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 DOMAIN = "localhost"
 
@@ -111,7 +113,7 @@ class Asking:
 _known = Sessions.known
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module", params=list(ASKING))
+@pytest_asyncio.fixture(loop_scope="session", scope="module", params=list(ASKING))
 async def asking(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Asking]:
     server, folder = request.param, tmp_path_factory.mktemp(request.param)
     port, own = free_port(), free_port()
@@ -140,6 +142,14 @@ async def test_a_login_ends_where_it_began_byte_for_byte(asking: Asking):
         assert page.hops[0].status == 302
     assert asking.seen.request_line == f"GET {TARGET} HTTP/1.1".encode()
     assert asking.seen.one(b"x-passproxy-user") == b"alice"
+
+
+async def test_a_real_browser_lands_on_the_whole_address_its_fragment_too(asking: Asking, window: Window):
+    page = await window.page()
+    await page.goto(f"{asking.origin}{TARGET}#part?x=1")
+    await expect(page.locator("body")).to_contain_text("/files")
+    assert page.url == f"{asking.origin}{TARGET}#part?x=1"
+    await page.close()
 
 
 async def test_the_application_is_told_who_is_there_and_nothing_that_a_client_said(asking: Asking):

@@ -202,6 +202,14 @@ async def test_questions_are_counted_as_what_becomes_of_their_requests(server, a
     assert dict(counts.outcomes) == {"login": 1, "refused": 3}
 
 
+async def test_the_access_log_has_the_question_and_who_it_was_about(server, upstream, tmp_path, log):
+    settings = {"forward_auth": {"web_server": server}, "log": {"access": True}}
+    async with protecting(upstream.url, tmp_path, **settings) as passproxy:
+        await answer(passproxy, question(server, "/reports", "X-Forwarded-For: 192.0.2.7", cookie=passproxy.cookie()))
+    line = log.one("http.access")
+    assert (line["path"], line["status"], line["user"], line["client"]) == (ASK, 200, "alice", "192.0.2.7")
+
+
 async def test_only_reading_asks(server, asked):
     got = await answer(asked, request("POST", ASK, "Content-Length: 0"))
     assert got.status == (403 if server == "nginx" else 405)

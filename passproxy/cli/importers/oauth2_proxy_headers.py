@@ -36,7 +36,8 @@ def add_headers(draft: Draft, options: dict[str, Any]) -> None:
         if is_true(options.pop(option, "false")):
             draft.note("no equal", option, "the application gets no token of the provider")
     if is_true(options.pop("set_xauthrequest", "false")):
-        draft.note("no equal", "set_xauthrequest", "PassProxy stands in the path and answers no sub-requests about it")
+        text = "let PassProxy stand in the path; where the web server has to ask instead, see forward_auth"
+        draft.note("decide", "set_xauthrequest", text)
 
 
 def is_true(value: Any) -> bool:
