@@ -126,6 +126,7 @@ TESTED_ELSEWHERE = {
     "idp.saml.": ("tests/idp/test_saml.py", "a response is judged by all of them together; tests/attacks has the rest"),
     "trusted.gate": ("tests/trusted/contract.py", "what every middleware must do, whatever its framework"),
     "trusted.errors": ("tests/trusted/test_refusal.py", "codes and sentences: each is met where it is raised"),
+    "web.waiting": ("tests/flows", "a session that is renewed is served, refused or asked to log in"),
     "web.parts": ("tests/app", "values that the composition root makes and the gateway works with"),
     "web.refusals": ("tests/web/test_gateway.py", "each refusal there is seen as page, as problem and in the log"),
     "web.observed": ("tests/web/test_admin.py", "what it says is what the admin listener answers"),

@@ -18,13 +18,13 @@ from passproxy.core.forwarded_target import WebServer, authorization, forwarded_
 from passproxy.core.headers import METHOD_OVERRIDE, read_anew
 from passproxy.core.http1 import RequestHead
 from passproxy.core.issuers import AwaitKeys
-from passproxy.idp.renewal import Ended, Renewed
 from passproxy.web import log
 from passproxy.web.connection import ClientConnection
 from passproxy.web.login import START, login_url
 from passproxy.web.parts import Parts
 from passproxy.web.refusals import Refusals
 from passproxy.web.responses import Field, allowed, redirect, unauthorized
+from passproxy.web.waiting import awaited, settled
 
 #: Before the number of a cookie, for a web server that can hand on fields of different names alone.
 #: A session sets or removes five at most: its four parts, and what renews it.
@@ -89,10 +89,8 @@ class ForwardAuth:
         match decision:
             case Forward():
                 client.respond(allowed(self._of_allowed(decision, asked, client, fields)))
-            case Renew():
-                self._spawn(self._renew(asked, client, decision, now), "renew a session")
-            case AwaitKeys():
-                self._spawn(self._await_keys(asked, client, decision, now), "wait for keys")
+            case Renew() | AwaitKeys():
+                self._spawn(self._later(asked, client, decision, now), "renew a session, or wait for keys")
             case StartLogin():
                 self._lead_to_login(decision, asked, client)
             case Rescue():
@@ -144,41 +142,19 @@ class ForwardAuth:
             status = 401 if error.status == 401 else 403
         self._refusals.respond(error, asked, client, rejected, fields=tuple(fields), status=status)
 
-    async def _renew(self, asked: RequestHead, client: ClientConnection, decision: Renew, now: float) -> None:
+    async def _later(
+        self, asked: RequestHead, client: ClientConnection, decision: Renew | AwaitKeys, now: float
+    ) -> None:
         log.concerns(client.request_id)
-        parts, session, crumbs = self._parts, decision.session, decision.crumbs
         fields: list[Field] = []
         try:
-            outcome = await parts.renewals.outcome(session.session, parts.endpoints.cookies.kept(crumbs), now)
-            if client.is_lost:
-                return
-            if self._is_replaced(asked, client, now):
-                # The answer is not lost to who judges now.
-                return
-            after: Decision
-            if isinstance(outcome, Ended):
-                after = parts.decider.without(asked, client.peer, decision, outcome.reason)
-            else:
-                if isinstance(outcome, Renewed):
-                    session = outcome.session
-                    fields = parts.endpoints.cookies.set(session.session, outcome.token, outcome.kept, crumbs, now)
-                after = parts.decider.forward(asked, client.peer, session, crumbs, decision.upgrade)
+            outcome = await awaited(self._parts, decision, now)
+            if client.is_lost or self._is_replaced(asked, client, now):
+                return  # The answer is not lost to who judges now.
+            after, fields = settled(self._parts, decision, outcome, asked, client.peer, now)
             self._perform(after, asked, client, now, fields)
         except RequestRefused as error:
             self._perform(Refuse(error, None), asked, client, now, fields)
-        except Exception as error:
-            self._refusals.unexpected(error, asked, client)
-
-    async def _await_keys(self, asked: RequestHead, client: ClientConnection, decision: AwaitKeys, now: float) -> None:
-        log.concerns(client.request_id)
-        try:
-            await decision.newer_keys()
-            if client.is_lost or self._is_replaced(asked, client, now):
-                return
-            again = self._parts.decider.decide(asked, now, client.peer)
-            self._perform(Refuse(decision.error, None) if isinstance(again, AwaitKeys) else again, asked, client, now)
-        except RequestRefused as error:
-            self._perform(Refuse(error, None), asked, client, now)
         except Exception as error:
             self._refusals.unexpected(error, asked, client)
 

@@ -30,7 +30,6 @@ from passproxy.core.issuers import AwaitKeys, Bearer
 from passproxy.core.judging import Report
 from passproxy.core.rescue import FORM_LIMIT_BYTES
 from passproxy.core.session import Known
-from passproxy.idp.renewal import Ended, Renewed
 from passproxy.web import audit, log
 from passproxy.web.asked import Asked
 from passproxy.web.connection import ClientConnection
@@ -42,6 +41,7 @@ from passproxy.web.parts import Parts
 from passproxy.web.refusals import Refusals
 from passproxy.web.responses import Field
 from passproxy.web.tunnel import Tunnel
+from passproxy.web.waiting import awaited, settled
 from passproxy.web.watch import NEVER
 
 
@@ -111,51 +111,22 @@ class Gateway:
     def _is_question(self, decision: Decision) -> bool:
         return self.forward_auth is not None and isinstance(decision, Serve) and decision.endpoint == ENDPOINT
 
-    # Renew, or wait for the keys of a token.
-
     async def _later(
         self, head: RequestHead, client: ClientConnection, decision: Renew | AwaitKeys, now: float
     ) -> None:
-        if isinstance(decision, AwaitKeys):
-            await self._await_keys(head, client, decision, now)
-        else:
-            await self._renew(head, client, decision, now)
-
-    async def _renew(self, head: RequestHead, client: ClientConnection, decision: Renew, now: float) -> None:
+        """Renew a session, or wait for the keys of a token; then go on."""
         log.concerns(client.request_id)
-        parts, session, crumbs = self._parts, decision.session, decision.crumbs
-        fields: list[Field] = []
+        parts = self._parts
         try:
-            outcome = await parts.renewals.outcome(session.session, parts.endpoints.cookies.kept(crumbs), now)
+            outcome = await awaited(parts, decision, now)
             if client.is_lost:
                 return
             if parts is not self._parts:
                 # Another configuration holds by now, and it is the one to judge. The answer is not lost to it.
                 self.handle(read_anew(head, self.names), client)
                 return
-            if isinstance(outcome, Ended):
-                self._perform(parts.decider.without(head, client.peer, decision, outcome.reason), head, client, now)
-                return
-            if isinstance(outcome, Renewed):
-                session = outcome.session
-                fields = parts.endpoints.cookies.set(session.session, outcome.token, outcome.kept, crumbs, now)
-            forward = parts.decider.forward(head, client.peer, session, crumbs, decision.upgrade)
-            self._perform(forward, head, client, now, fields)
-        except Exception as error:
-            self._refusals.unexpected(error, head, client)
-
-    async def _await_keys(self, head: RequestHead, client: ClientConnection, decision: AwaitKeys, now: float) -> None:
-        log.concerns(client.request_id)
-        parts = self._parts
-        try:
-            await decision.newer_keys()
-            if client.is_lost:
-                return
-            if parts is not self._parts:
-                self.handle(read_anew(head, self.names), client)
-                return
-            again = parts.decider.decide(head, now, client.peer)
-            self._perform(Refuse(decision.error, None) if isinstance(again, AwaitKeys) else again, head, client, now)
+            after, fields = settled(parts, decision, outcome, head, client.peer, now)
+            self._perform(after, head, client, now, fields)
         except Exception as error:
             self._refusals.unexpected(error, head, client)
 
