@@ -47,6 +47,15 @@ def test_everything_that_it_runs_on_is_depended_on(name: str) -> None:
     assert dependencies() - field(name) == set()
 
 
+def test_what_it_can_use_besides_is_suggested() -> None:
+    optional = {
+        re.split(r"[<>=~! ]", each)[0]
+        for extra in PROJECT["project"]["optional-dependencies"].values()
+        for each in extra
+    }
+    assert {f"python3-{name}" for name in optional} == field("Suggests")
+
+
 def test_the_suite_there_has_what_the_suite_here_needs() -> None:
     needed = set(PROJECT["dependency-groups"]["dev"][1:]) - {
         *("lxml-stubs", "mypy", "ruff", "types-PyYAML"),  # they judge the source, not the package

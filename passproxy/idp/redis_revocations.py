@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import RedisError
 
 from passproxy.core.errors import ConfigError
@@ -131,6 +132,7 @@ class RedisRevocations(Revocations):
             socket_connect_timeout=TIMEOUT_SECONDS,
             socket_timeout=BLOCK_SECONDS + TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),
+            redis_connect_func=_once(),
             protocol=2,
             **self._tls,
         )
@@ -210,6 +212,24 @@ class RedisRevocations(Revocations):
         if self._is_failing:
             _log.info("revocation.reachable the list is current again")
         self._is_failing = False
+
+
+def _once() -> Callable[[Any], Awaitable[None]]:
+    """
+    What a client does with a connection that is open: greet Redis, the first time.
+
+    The library mends a lost connection by itself and says nothing. But meanwhile Redis may have lost entries,
+    which `run` would not tell again.
+    """
+    greeted = set[Any]()
+
+    async def greet(connection: Any) -> None:
+        if connection in greeted:
+            raise LostError("the connection was lost")
+        greeted.add(connection)
+        await connection.on_connect()
+
+    return greet
 
 
 async def _asked(question: Awaitable[T]) -> T:

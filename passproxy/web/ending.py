@@ -31,15 +31,16 @@ from passproxy.web.watch import Watched
 def end_tunnels(tunnels: Iterable[Tunnel], decider: Decider) -> None:
     """End the tunnels whose session was revoked, or whose token is none any more; they know when they expire."""
     for tunnel in list(tunnels):
-        if tunnel.opened_by is None or decider.still_holds(tunnel.opened_by):
-            continue
+        by = tunnel.opened_by
         try:
+            if by is None or decider.still_holds(by):
+                continue
             if decider.is_uninformed:
                 tunnel.end(GOING_AWAY, "sessions cannot be confirmed")
             else:
                 tunnel.end(SESSION_OVER, "the session ended")
         except Exception as error:
-            # The sweep goes on for all others.
+            # Whatever it was, it is not a permission; and the sweep goes on for all others.
             log.failure("tunnel.failed", error)
             tunnel.abort("the session ended")
 

@@ -12,6 +12,7 @@ import pytest
 from cryptography import x509
 
 from passproxy.cli import main
+from passproxy.core.frames import GOING_AWAY, close_frame
 from passproxy.core.session import EVERY_SESSION, handle_of
 from passproxy.idp import redis_revocations as module
 from passproxy.idp import revocation
@@ -22,6 +23,7 @@ from tests.fakes.gateway import eventually, get, protecting, until
 from tests.fakes.raw import Raw
 from tests.fakes.redis import FakeRedis
 from tests.fakes.tls import certified
+from tests.fakes.websocket import GREETING, accepting, handshake
 
 A, B, C = (handle_of(name) for name in "abc")
 
@@ -97,10 +99,15 @@ async def test_while_redis_is_away_what_is_known_stays_and_what_ends_is_told_lat
         assert log.tells("revocation.reachable")
 
 
-async def test_what_redis_has_lost_is_told_again(redis):
+@pytest.mark.parametrize("turns", [0, 1, 2, 5, 50])
+async def test_what_redis_has_lost_is_told_again(redis, turns):
+    """Also when it was away so shortly, between two questions, that the library would mend it by itself."""
     async with following(redis, Clock()) as one:
         await one.revoke([A])
-        await eventually(lambda: bool(redis.streams), "Redis knows")
+        while not redis.streams:  # noqa: ASYNC110 - each turn of the loop counts here
+            await asyncio.sleep(0)
+        for _ in range(turns):
+            await asyncio.sleep(0)
         await redis.stop()
         redis.streams.clear()
         await redis.start()
@@ -219,6 +226,19 @@ async def test_while_the_list_is_not_current_sessions_are_served_or_refused_as_c
             assert answer.all(b"set-cookie") == []
         await redis.start()
         await until(lambda: has(200), "the list is current again")
+
+
+async def test_what_is_open_ends_when_it_cannot_be_told_who_may_stay(redis, upstream, tmp_path, monkeypatch, ticking):
+    monkeypatch.setattr(revocation, "STALE_SECONDS", 0.5)
+    upstream.script = accepting
+    listed = {"store": redis.url, "when_unavailable": "closed"}
+    async with protecting(upstream.url, tmp_path, revocation=listed) as passproxy, Raw(passproxy.address) as raw:
+        await eventually(lambda: passproxy.service._built.revocations.is_current, "the list is current")
+        await raw.send(handshake(cookie=passproxy.cookie()))
+        await raw.head()
+        assert await raw.take(len(GREETING)) == GREETING
+        await redis.stop()
+        assert await raw.rest() == close_frame(GOING_AWAY, "sessions cannot be confirmed")
 
 
 async def test_jwt_20_the_command_reaches_every_instance(redis, upstream, tmp_path, capsys):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from passproxy.core.decision import Decider
 from tests.fakes.gateway import PassProxy, eventually, get, navigation, protecting, request
 from tests.fakes.log import Log
 from tests.fakes.raw import Cut, Raw
 from tests.fakes.upstream import Line, Seen, Upstream
+from tests.fakes.websocket import accepting, handshake
 
 pytestmark = pytest.mark.usefixtures("ticking")
 
@@ -203,6 +206,33 @@ async def test_what_may_have_happened_is_answered_first(passproxy: PassProxy, up
     async with Raw(passproxy.address) as raw:
         answer = await raw.ask(request("POST", "/order", cookie=cookie, body=b"x"))
         assert (answer.status, answer.body) == (200, b"done")
+
+
+async def test_what_cannot_be_judged_is_cut_and_all_others_are_judged(
+    passproxy: PassProxy, upstream: Upstream, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken, sound = passproxy.cookie(), passproxy.cookie("bob")
+    still_holds = Decider.still_holds
+
+    def failing(self: Decider, known: Any) -> bool:
+        assert b"alice" not in known.lines, "a mistake of ours"
+        return still_holds(self, known)
+
+    async def script(seen: Seen, line: Line) -> None:
+        await (accepting if seen.target == b"/socket" else endless(STREAM))(seen, line)
+
+    upstream.script = script
+    async with Raw(passproxy.address) as raw, Raw(passproxy.address) as socket, Raw(passproxy.address) as other:
+        await begun(raw, get("/events", cookie=broken))
+        await socket.send(handshake(target="/socket", cookie=broken))
+        await socket.head()
+        await begun(other, get("/events", cookie=sound))
+        monkeypatch.setattr(Decider, "still_holds", failing)
+        assert await is_cut(raw)
+        await eventually(lambda: bool(log.named("tunnel.failed")), "the tunnel is ended")
+        assert log.named("answer.failed")
+        await revoked(passproxy, sound)
+        assert await other.rest() == b"0\r\n\r\n"
 
 
 async def test_a_reload_that_takes_a_token_away_ends_what_it_began(upstream: Upstream, tmp_path: Path) -> None:
