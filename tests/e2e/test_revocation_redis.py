@@ -260,5 +260,7 @@ async def test_groups_that_change_at_one_are_in_force_at_the_other(
             since = time.monotonic()
             # Whoever kept the cookie from before comes with a refresh token that was used, or with none.
             await other.refuses(before, since)
+            # What it would expire is newer by now.
+            assert (await other.ask(get("/", cookie=before))).all(b"set-cookie") == []
             assert await other.status(cookie()) == 200
             assert upstream.requests[-1].one(b"x-passproxy-groups") == b"staff"

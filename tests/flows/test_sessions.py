@@ -18,7 +18,7 @@ from passproxy.core.session import Sessions
 from passproxy.idp import renewal
 from tests.fakes.browser import Browser, Page
 from tests.fakes.cookie_jar import Context
-from tests.fakes.gateway import ORIGIN, PassProxy, get, protecting, request
+from tests.fakes.gateway import ORIGIN, PassProxy, get, protecting, request, until
 from tests.fakes.idp_oidc import DROP, FakeOp
 from tests.fakes.log import Log
 from tests.fakes.raw import Answer, Raw
@@ -151,6 +151,34 @@ async def test_fifty_requests_at_the_moment_of_a_renewal_are_one_question_and_no
             cookies = answer.all(b"set-cookie")
             assert [value.partition(b"=")[0] for value in cookies] == [name, name + b"-idp"]
             assert answer.all(b"cache-control") == [b"no-store"]
+
+
+async def test_groups_that_changed_at_one_instance_are_gone_at_another_and_the_browser_keeps_what_it_got(
+    op, upstream, tmp_path, hurried
+):
+    op.rotates, op.claims["groups"] = True, ["staff", "board"]
+    listed = {"revocation": {"store": f"file:{tmp_path / 'ended'}"}}
+    keys = {"session": {"keys_file": str(tmp_path / "one" / "keys.json")}}
+    async with (
+        site(op, upstream, tmp_path / "one", **listed) as one,
+        site(op, upstream, tmp_path / "two", **listed, **keys) as other,
+        Browser(one.front) as browser,
+    ):
+        await signed_in(browser)
+        before = cookie_header(browser)
+        op.claims["groups"] = ["staff"]
+        # A token says to the second when it was confirmed.
+        await asyncio.sleep(1.1)
+        await signed_in(browser)
+        assert upstream.requests[-1].one(b"x-passproxy-groups") == b"staff"
+
+        async def is_refused() -> bool:
+            return (await asked(other, before)).status == 401
+
+        await until(is_refused, "the other instance has read it")
+        assert (await asked(other, before)).all(b"set-cookie") == [], "what it would expire is newer by now"
+        assert (await asked(other, cookie_header(browser))).status == 200
+        assert upstream.requests[-1].one(b"x-passproxy-groups") == b"staff"
 
 
 async def test_who_is_removed_at_the_provider_is_sent_to_the_login_after_the_grace(
