@@ -26,8 +26,8 @@ FLOORS = ("core", "idp", "web", "app", "cli")
 
 #: Within the core, what a module may import is on its own line or above it.
 CORE_LEVELS = (
-    {"errors", "identity", "plain", "profiles", "urls"},
-    {"http1", "tokens", "cookies"},
+    {"errors", "handles", "identity", "plain", "profiles", "urls"},
+    {"http1", "tokens", "cookies", "session_claims"},
     {
         "session",
         "pending",
@@ -115,6 +115,8 @@ TESTED_ELSEWHERE = {
     "__main__": ("tests/cli/test_cli.py", "one line, run as a subprocess with the other commands"),
     "cli.files": ("tests/cli/test_check.py", "reads the file of every command that has one"),
     "cli.serving": ("tests/cli/test_serve.py", "what the command does once the settings are there"),
+    "core.handles": ("tests/core/test_session.py", "under which names a session can be revoked"),
+    "core.session_claims": ("tests/core/test_session.py", "what a token brings back, and what is none"),
     "core.judging": ("tests/core/test_policy.py", "every decision of the table goes through it"),
     "core.order": ("tests/core/test_policy.py", "which rule covers a request is seen in the verdict"),
     "cli.policy_trial": ("tests/cli/test_policy.py", "what the command asks and prints"),

@@ -37,7 +37,8 @@ from passproxy.core.pending import PendingLogins
 from passproxy.core.plain import written
 from passproxy.core.policy import Policy
 from passproxy.core.request_ids import PREFIX_BYTES, RequestIds
-from passproxy.core.session import Session, SessionRules, Sessions
+from passproxy.core.session import SessionRules, Sessions
+from passproxy.core.session_claims import Session
 from passproxy.core.tokens import Key, KeyRing, Purpose
 from passproxy.core.urls import REDIS_SCHEMES, Origin
 from passproxy.idp.base import IdentityProvider

@@ -16,7 +16,8 @@ from passproxy.core.http1 import RequestHead, request_head
 from passproxy.core.identity import Identity
 from passproxy.core.judging import Report
 from passproxy.core.policy import Outcome
-from passproxy.core.session import Session, SessionRules, Sessions
+from passproxy.core.session import SessionRules, Sessions
+from passproxy.core.session_claims import Session
 from passproxy.core.settings import Settings
 from passproxy.core.tokens import Key, KeyRing
 from passproxy.core.urls import Origin

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from passproxy.app.building import redis_revocations
 from passproxy.cli.files import add_file, loaded
 from passproxy.core.errors import ConfigError
-from passproxy.core.session import EVERY_SESSION, handles_named, subject_handle
+from passproxy.core.handles import EVERY_SESSION, handles_named, subject_handle
 from passproxy.core.urls import REDIS_SCHEMES
 from passproxy.idp.revocation import POLL_SECONDS, SharedRevocations
 from passproxy.web import audit

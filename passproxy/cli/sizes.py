@@ -13,7 +13,7 @@ from passproxy.core.cookies import (
 )
 from passproxy.core.http1 import HEAD_LIMIT_BYTES
 from passproxy.core.identity import VALUE_LIMIT_CHARACTERS
-from passproxy.core.session import INFLATED_LIMIT_BYTES
+from passproxy.core.session_claims import INFLATED_LIMIT_BYTES
 from passproxy.core.settings import Settings
 
 #: nginx's large_client_header_buffers and Apache's LimitRequestFieldSize, unless they are told otherwise.

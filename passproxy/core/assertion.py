@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 from passproxy.core.errors import ChallengeMalformed
-from passproxy.core.session import Known, own_handle
+from passproxy.core.handles import own_handle
+from passproxy.core.session import Known
 from passproxy.core.tokens import KeyRing, Purpose
 from passproxy.core.urls import Origin
 

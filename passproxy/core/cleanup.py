@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from passproxy.core.cookies import CookieNames, Crumbs
-from passproxy.core.session import Session
+from passproxy.core.session_claims import Session
 from passproxy.core.tokens import KeyRing, Purpose
 from passproxy.core.urls import Origin, is_loopback
 

@@ -30,10 +30,12 @@ from passproxy.core.errors import (
     IdentityUnsafe,
     RequestRefused,
 )
+from passproxy.core.handles import own_handle, subject_handle
 from passproxy.core.http1 import RequestHead
 from passproxy.core.identity import AttributeRules, identity_from
 from passproxy.core.policy import Address
-from passproxy.core.session import Known, Session, Sessions, own_handle, subject_handle
+from passproxy.core.session import Known, Sessions
+from passproxy.core.session_claims import Session
 from passproxy.core.trust import TokenIssuer, Trust
 
 #: Tokens remembered, which saves a signature check each; programs are few, and a token serves for many requests.

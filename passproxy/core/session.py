@@ -14,21 +14,29 @@ that what was revoked opens no more.
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import math
-import re
 import secrets
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from passproxy.core.cookies import SESSION_PARTS_LIMIT, VALUE_LIMIT_BYTES
 from passproxy.core.errors import IdentityTooLarge, IdentityUnsafe, TokenInvalid
-from passproxy.core.identity import ALIASES, Authentication, Identity
+from passproxy.core.handles import (
+    EVERY_SESSION,
+    HANDLE_BYTES,
+    HANDLE_CHARACTERS,
+    SUPERSEDED,
+    handle_of,
+    own_handle,
+    packed,
+    subject_handle,
+    unpacked,
+)
+from passproxy.core.identity import Authentication, Identity
 from passproxy.core.policy import DOMAIN_BIT
+from passproxy.core.session_claims import Session, claims_of, largest_part, session_from
 from passproxy.core.tokens import KeyRing, Purpose
 
 #: Sessions remembered, which saves a signature check; one takes some 400 bytes beside its header lines.
@@ -50,18 +58,6 @@ LATEST_LIMIT = 128
 #: Two characters of each part say how many there are.
 TOKEN_BUDGET_BYTES = SESSION_PARTS_LIMIT * (VALUE_LIMIT_BYTES - 2)
 
-#: What compressed claims may inflate to. Twenty times what fits the cookies at all.
-INFLATED_LIMIT_BYTES = 256 * 1024
-
-#: Of the claims' layout. A token of another version is no session.
-VERSION = 2
-
-#: All sessions, where handles of sessions are listed.
-EVERY_SESSION = "*"
-
-#: Before the own handle of a session, there: tokens that were confirmed before the time say what is no longer so.
-SUPERSEDED = "+"
-
 #: Why a token is none any more.
 REVOKED = "revoked"
 
@@ -71,33 +67,8 @@ SAID_SINCE = "the provider has said something else since"
 #: Until a renewal that is never due; a number, so that the time of the last one can be told from it.
 _NEVER_SECONDS = 10**11
 
-_ATTRIBUTES = frozenset(ALIASES) - {"groups"} | {"user"}
-_CLAIMS = frozenset({"v", "sid", "sub", "idp", "auth_time", "checked", "handles", "iss", "aud", "iat", "exp"})
-
-#: 96 bits name a session among all that ever were, and a session has three or four.
-_HANDLE_CHARACTERS = 16
-_HANDLE_BYTES = _HANDLE_CHARACTERS * 6 // 8
-_HANDLE = re.compile(rf"[A-Za-z0-9_-]{{{_HANDLE_CHARACTERS}}}\Z")
-
 #: Of the time at which a session began, in front of its handles.
 _BEGINNING_BYTES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """
-    An identity with its times, in seconds since the epoch. `id` is random and new with each login.
-
-    `checked_at` is when the provider last confirmed it, 0 where it cannot be asked again.
-    `handles` are those under which it can be revoked (`handle_of`), its own among them.
-    """
-
-    id: str
-    identity: Identity
-    issued_at: int
-    expires_at: int
-    checked_at: int = 0
-    handles: tuple[str, ...] = ()
 
 
 class Known(NamedTuple):
@@ -134,13 +105,13 @@ class Known(NamedTuple):
     @property
     def handle(self) -> str:
         """The session's own handle, which is its name in the log."""
-        return _text(self.revocable_by[_BEGINNING_BYTES : _BEGINNING_BYTES + _HANDLE_BYTES])
+        return unpacked(self.revocable_by[_BEGINNING_BYTES : _BEGINNING_BYTES + HANDLE_BYTES])
 
     @property
     def handles(self) -> list[str]:
         """All under which it can be revoked."""
-        every = _text(self.revocable_by[_BEGINNING_BYTES:])
-        return [every[at : at + _HANDLE_CHARACTERS] for at in range(0, len(every), _HANDLE_CHARACTERS)]
+        every = unpacked(self.revocable_by[_BEGINNING_BYTES:])
+        return [every[at : at + HANDLE_CHARACTERS] for at in range(0, len(every), HANDLE_CHARACTERS)]
 
     def holding(self, token: bytes) -> Known:
         """With the token at hand, so that `session` can be asked for."""
@@ -161,32 +132,6 @@ class SessionRules:
     not_before: int = 0
     grants: Callable[[Identity], int] = lambda identity: DOMAIN_BIT
     lines_limit_bytes: int = 8 * 1024
-
-
-def handle_of(name: str) -> str:
-    """What a session is called in lists of revoked ones, by a name that the provider gives it."""
-    return _text(hashlib.sha256(name.encode()).digest())[:_HANDLE_CHARACTERS]
-
-
-def is_handle(text: str) -> bool:
-    """Whether something has the form of a handle, or means all sessions."""
-    return text == EVERY_SESSION or _HANDLE.match(text.removeprefix(SUPERSEDED)) is not None
-
-
-def own_handle(session_id: str) -> str:
-    """The handle of one session, by its own id; the log names sessions by it."""
-    return handle_of(f"session:{session_id}")
-
-
-def subject_handle(subject: str) -> str:
-    """The handle of all sessions of one person, by the provider's stable identifier."""
-    return handle_of(f"subject:{subject}")
-
-
-def handles_named(session: str) -> tuple[str, ...]:
-    """What somebody may mean by the name of a session: its handle as the log has it, or the provider's `sid`."""
-    handles = (own_handle(session), handle_of(f"sid:{session}"))
-    return (session, *handles) if _HANDLE.match(session) else handles
 
 
 class Sessions:
@@ -248,27 +193,16 @@ class Sessions:
         identity = session.identity
         said = len(self._render(session))
         if said > self._rules.lines_limit_bytes:
-            raise IdentityTooLarge(f"header lines of {said} bytes; {_largest_part(identity)}")
-        content = {"attributes": dict(identity.attributes), "groups": list(identity.groups)}
-        token = self._sealed(session, content)
+            raise IdentityTooLarge(f"header lines of {said} bytes; {largest_part(identity)}")
+        token = self._sealed(session, is_compressed=False)
         if len(token) > VALUE_LIMIT_BYTES:
-            deflated = zlib.compress(json.dumps(content, ensure_ascii=False).encode(), 9)
-            token = self._sealed(session, {"z": base64.b85encode(deflated).decode()})
+            token = self._sealed(session, is_compressed=True)
         if len(token) > TOKEN_BUDGET_BYTES:
-            raise IdentityTooLarge(f"token of {len(token)} bytes; {_largest_part(identity)}")
+            raise IdentityTooLarge(f"token of {len(token)} bytes; {largest_part(identity)}")
         return token
 
-    def _sealed(self, session: Session, content: Mapping[str, Any]) -> str:
-        claims = {
-            "v": VERSION,
-            "sid": session.id,
-            "sub": session.identity.subject,
-            "idp": session.identity.issuer,
-            "auth_time": session.identity.authenticated_at,
-            "checked": session.checked_at,
-            "handles": list(session.handles),
-            **content,
-        }
+    def _sealed(self, session: Session, *, is_compressed: bool) -> str:
+        claims = claims_of(session, is_compressed=is_compressed)
         return self._ring.seal(Purpose.SESSION, claims, issued_at=session.issued_at, expires_at=session.expires_at)
 
     def open(self, token: bytes, now: float) -> Known:
@@ -328,7 +262,7 @@ class Sessions:
         self._recent[key] = known
 
     def _read(self, token: bytes, now: float) -> Session:
-        session = _session_from(self._ring.unseal(Purpose.SESSION, token, now))
+        session = session_from(self._ring.unseal(Purpose.SESSION, token, now))
         # The configured lifetime may have been shortened since: the shorter one holds.
         return replace(session, expires_at=min(session.expires_at, session.issued_at + self._lifetime_seconds))
 
@@ -341,7 +275,7 @@ class Sessions:
             self._render(session),
             due_at,
             self._rules.grants(session.identity),
-            session.issued_at.to_bytes(_BEGINNING_BYTES) + base64.urlsafe_b64decode("".join(session.handles)),
+            session.issued_at.to_bytes(_BEGINNING_BYTES) + packed(session.handles),
             self._reader,
         )
 
@@ -367,56 +301,3 @@ class Sessions:
 def _digest(token: bytes) -> bytes:
     """What a session is remembered by: tokens would be the largest part of it."""
     return hashlib.sha256(token).digest()[:_DIGEST_BYTES]
-
-
-def _text(handles: bytes) -> str:
-    return base64.urlsafe_b64encode(handles).decode()
-
-
-def _largest_part(identity: Identity) -> str:
-    sizes = {name: len(value.encode()) for name, value in identity.attributes.items()}
-    sizes[f"groups ({len(identity.groups)})"] = sum(len(group.encode()) + 3 for group in identity.groups)
-    largest = max(sizes, key=lambda name: sizes[name])
-    return f"the largest part is {largest} with {sizes[largest]} bytes"
-
-
-def _session_from(claims: dict[str, Any]) -> Session:
-    """Strict: every claim has its type, none is missing, none is unknown."""
-    content = {name: claims.pop(name) for name in claims.keys() - _CLAIMS}
-    if content.keys() == {"z"}:
-        content = _inflated(content["z"])
-    attributes, groups, handles = content.get("attributes"), content.get("groups"), claims.get("handles")
-    sound = (
-        content.keys() == {"attributes", "groups"}
-        and claims.keys() == _CLAIMS
-        and type(claims["v"]) is int
-        and claims["v"] == VERSION
-        and all(type(claims[name]) is str and claims[name] for name in ("sid", "sub", "idp"))
-        and all(type(claims[name]) is int for name in ("auth_time", "checked"))
-        and isinstance(attributes, dict)
-        and "user" in attributes
-        and all(name in _ATTRIBUTES and type(value) is str and value for name, value in attributes.items())
-        and _are_texts(groups)
-        and _are_texts(handles, _HANDLE)
-    )
-    if not sound or attributes is None or groups is None or handles is None:
-        raise TokenInvalid("claims of another layout")
-    identity = Identity(claims["idp"], claims["sub"], attributes, tuple(groups), claims["auth_time"])
-    return Session(claims["sid"], identity, claims["iat"], claims["exp"], claims["checked"], tuple(handles))
-
-
-def _are_texts(values: Any, form: re.Pattern[str] = re.compile(".", re.DOTALL)) -> bool:
-    return isinstance(values, list) and all(type(value) is str and form.match(value) for value in values)
-
-
-def _inflated(text: Any) -> dict[str, Any]:
-    """What was compressed; signed by us, and still not trusted with our memory."""
-    try:
-        inflate = zlib.decompressobj()
-        plain = inflate.decompress(base64.b85decode(text), INFLATED_LIMIT_BYTES)
-        content = json.loads(plain) if inflate.eof else None
-    except (ValueError, TypeError, zlib.error, RecursionError):
-        content = None
-    if not isinstance(content, dict):
-        raise TokenInvalid("claims that cannot be inflated")
-    return content

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 
 from passproxy.core import kept
 from passproxy.core.errors import AccessDenied, CallbackMalformed, IdpUnavailable, LoginError, LoginReplayed
+from passproxy.core.handles import own_handle
 from passproxy.core.identity import AttributeRules, Authentication, identity_from, unsafe_groups
 from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogin, PendingLogins, is_login_id
-from passproxy.core.session import Session, Sessions, own_handle
+from passproxy.core.session import Sessions
+from passproxy.core.session_claims import Session
 from passproxy.core.urls import with_fragment
 from passproxy.idp.base import Callback, IdentityProvider, Proof
 

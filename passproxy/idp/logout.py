@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from passproxy.core import kept
 from passproxy.core.errors import LoginError, RevocationOff, TokenInvalid
-from passproxy.core.session import Session, handle_of, own_handle
+from passproxy.core.handles import handle_of, own_handle
+from passproxy.core.session_claims import Session
 from passproxy.core.tokens import KeyRing, Purpose
 from passproxy.idp.base import Departure, IdentityProvider, LogoutNotice, Message, Proof
 from passproxy.idp.revocation import Revocations

@@ -23,7 +23,7 @@ from redis.exceptions import ConnectionError as LostError
 from redis.exceptions import RedisError
 
 from passproxy.core.errors import ConfigError
-from passproxy.core.session import is_handle
+from passproxy.core.handles import is_handle
 from passproxy.idp.revocation import REVOCATION_LIMIT, Revocations
 
 #: How long Redis holds a question for new entries; each answer shows that it is there.

@@ -26,8 +26,10 @@ from typing import Any, TypeVar
 from passproxy.core import kept
 from passproxy.core.counts import Counts
 from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused, RevocationOff
+from passproxy.core.handles import SUPERSEDED, own_handle
 from passproxy.core.identity import AttributeRules, Authentication, Identity, identity_from
-from passproxy.core.session import SAID_SINCE, SUPERSEDED, Known, Session, Sessions, own_handle
+from passproxy.core.session import SAID_SINCE, Known, Sessions
+from passproxy.core.session_claims import Session
 from passproxy.core.tokens import KeyRing
 from passproxy.idp.base import IdentityProvider
 from passproxy.idp.revocation import Revocations

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from passproxy.core.errors import ConfigError, RevocationOff
-from passproxy.core.session import EVERY_SESSION
+from passproxy.core.handles import EVERY_SESSION
 
 #: Logouts of a month in an organisation of some thousand people; each takes about 150 bytes.
 REVOCATION_LIMIT = 100_000

@@ -15,7 +15,8 @@ from typing import Any, cast
 from passproxy.core.forwarded import Forwarded
 from passproxy.core.http1 import RequestHead
 from passproxy.core.request_ids import trace_id
-from passproxy.core.session import Known, Session
+from passproxy.core.session import Known
+from passproxy.core.session_claims import Session
 from passproxy.web import log
 from passproxy.web.connection import ClientConnection, Handler
 from passproxy.web.watch import Watch

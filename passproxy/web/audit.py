@@ -13,8 +13,10 @@ import os
 from pathlib import Path
 
 from passproxy.core.errors import ConfigError
+from passproxy.core.handles import own_handle
 from passproxy.core.identity import Identity
-from passproxy.core.session import Known, Session, own_handle
+from passproxy.core.session import Known
+from passproxy.core.session_claims import Session
 from passproxy.web.log import JsonFormatter, plain_fields
 from passproxy.web.log_writer import Writer
 

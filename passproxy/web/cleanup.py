@@ -11,8 +11,8 @@ from __future__ import annotations
 from passproxy.core.cleanup import MARK_SECONDS, Cleanup
 from passproxy.core.cookies import CookieNames
 from passproxy.core.errors import LoginRequired
+from passproxy.core.handles import own_handle
 from passproxy.core.routing import endpoint
-from passproxy.core.session import own_handle
 from passproxy.web import log
 from passproxy.web.asked import Asked
 from passproxy.web.responses import Field, Pages, Response, redirect

@@ -25,9 +25,11 @@ from passproxy.core.errors import (
     LoginUnknown,
     PassProxyError,
 )
+from passproxy.core.handles import own_handle
 from passproxy.core.pending import LOGIN_LIMIT_SECONDS, is_login_id
 from passproxy.core.routing import PREFIX, endpoint
-from passproxy.core.session import SAID_SINCE, Session, own_handle
+from passproxy.core.session import SAID_SINCE
+from passproxy.core.session_claims import Session
 from passproxy.core.urls import Origin, with_fragment
 from passproxy.idp.base import Callback
 from passproxy.idp.login import Logins, Started

@@ -11,8 +11,8 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from passproxy.core.cookies import CookieNames
+from passproxy.core.handles import own_handle
 from passproxy.core.routing import PREFIX
-from passproxy.core.session import own_handle
 from passproxy.core.urls import Origin
 from passproxy.idp.base import Departure, LogoutNotice, Message
 from passproxy.idp.logout import Logouts

@@ -8,7 +8,7 @@ A token takes one cookie or several, and beside it may be one with what renews t
 from __future__ import annotations
 
 from passproxy.core.cookies import CookieNames, Crumbs
-from passproxy.core.session import Session
+from passproxy.core.session_claims import Session
 from passproxy.web.responses import Field
 
 

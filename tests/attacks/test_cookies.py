@@ -9,7 +9,8 @@ from passproxy.core.decision import Decider, Forward, Site
 from passproxy.core.errors import LoginError
 from passproxy.core.pending import LOGIN_LIMIT_SECONDS, PendingLogins
 from passproxy.core.policy import Policy
-from passproxy.core.session import Session, Sessions
+from passproxy.core.session import Sessions
+from passproxy.core.session_claims import Session
 from passproxy.core.urls import Origin
 from tests.core.given import ALICE, NAMES, NOW, ORIGIN, RING, Jar, request
 

@@ -19,7 +19,8 @@ from passproxy.core.errors import LoginError, LoginExpired, LoginUnknown, TokenI
 from passproxy.core.identity import Identity
 from passproxy.core.kept import disclosed, enclosed
 from passproxy.core.pending import PendingLogin, PendingLogins
-from passproxy.core.session import Session, Sessions
+from passproxy.core.session import Sessions
+from passproxy.core.session_claims import Session
 from passproxy.core.tokens import KeyRing, Purpose
 from tests.attacks.mutations import byte_strings
 from tests.core.given import ALICE, KEY, NAMES, NOW, OLD_KEY, ORIGIN, RING, Jar, examples

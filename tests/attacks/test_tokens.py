@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from passproxy.core.errors import TokenInvalid
-from passproxy.core.session import Session, Sessions
+from passproxy.core.session import Sessions
+from passproxy.core.session_claims import Session
 from passproxy.core.tokens import KEY_BYTES, TOKEN_LIMIT_BYTES, Key, KeyRing, Purpose
 from tests.core.given import ALICE, KEY, NOW, OLD_KEY, ORIGIN, RING, SAID_OF_ALICE
 

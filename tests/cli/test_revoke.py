@@ -55,7 +55,7 @@ async def test_a_session_that_was_revoked_is_refused_and_others_are_served(
 
 
 async def test_the_providers_own_name_of_a_session_does_as_well(tmp_path):
-    from passproxy.core.session import handle_of
+    from passproxy.core.handles import handle_of
 
     listed = tmp_path / "revoked"
     listed.touch()

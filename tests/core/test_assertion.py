@@ -13,7 +13,9 @@ import pytest
 from passproxy.core import assertion as module
 from passproxy.core.assertion import AssertionRules, Assertions
 from passproxy.core.errors import ChallengeMalformed, TokenInvalid
-from passproxy.core.session import Known, Session, Sessions, own_handle
+from passproxy.core.handles import own_handle
+from passproxy.core.session import Known, Sessions
+from passproxy.core.session_claims import Session
 from passproxy.core.tokens import KeyRing, new_key
 from passproxy.core.urls import Origin
 from tests.core.given import ALICE, KEY, NOW, OLD_KEY, ORIGIN, RING, SAID_OF_ALICE

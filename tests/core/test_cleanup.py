@@ -21,7 +21,7 @@ from passproxy.core.cleanup import (
     Occasion,
     checked_pattern,
 )
-from passproxy.core.session import Session
+from passproxy.core.session_claims import Session
 from passproxy.core.settings import Settings
 from passproxy.core.tokens import KeyRing
 from tests.core.given import ALICE, KEY, NAMES, NOW, OLD_KEY, ORIGIN

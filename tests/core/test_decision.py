@@ -17,7 +17,8 @@ from passproxy.core.errors import (
     TargetAmbiguous,
     UpgradeRefused,
 )
-from passproxy.core.session import Session, Sessions
+from passproxy.core.session import Sessions
+from passproxy.core.session_claims import Session
 from passproxy.core.urls import Origin
 from tests.core.given import ALICE, NAMES, NOW, ORIGIN, RING, examples, lines_of, public, request
 

@@ -23,11 +23,12 @@ from passproxy.core.errors import (
     RevocationsUnknown,
     TargetAmbiguous,
 )
+from passproxy.core.handles import subject_handle
 from passproxy.core.headers import request_names
 from passproxy.core.http1 import request_head
 from passproxy.core.identity import AttributeRules, Authentication
 from passproxy.core.issuers import TOKEN_LIMIT_BYTES, AwaitKeys, Bearer, BearerTokens
-from passproxy.core.session import Sessions, subject_handle
+from passproxy.core.session import Sessions
 from passproxy.core.trust import Trust, Vouched
 from tests.core.given import NAMES as COOKIES
 from tests.core.given import NOW, ORIGIN, RING, examples, public

@@ -26,7 +26,8 @@ from passproxy.core.order import REMEMBERED_LIMIT, REMEMBERED_LIMIT_BYTES
 from passproxy.core.policy import GRANTED_LIMIT, Outcome, Policy, Rule
 from passproxy.core.readings import READINGS_LIMIT, is_plain, readings
 from passproxy.core.routing import is_ambiguous
-from passproxy.core.session import Session, SessionRules, Sessions
+from passproxy.core.session import SessionRules, Sessions
+from passproxy.core.session_claims import Session
 from tests.core.given import ALICE, NAMES, NOW, ORIGIN, RING, examples, request
 from tests.core.policy_cases import Case, cases, settings_of
 

@@ -14,18 +14,10 @@ from hypothesis import strategies as st
 
 from passproxy.core import session as module
 from passproxy.core.errors import IdentityTooLarge, TokenInvalid
+from passproxy.core.handles import EVERY_SESSION, SUPERSEDED, handle_of, own_handle
 from passproxy.core.identity import ALIASES, Identity
-from passproxy.core.session import (
-    EVERY_SESSION,
-    INFLATED_LIMIT_BYTES,
-    SUPERSEDED,
-    VERSION,
-    Session,
-    SessionRules,
-    Sessions,
-    handle_of,
-    own_handle,
-)
+from passproxy.core.session import SessionRules, Sessions
+from passproxy.core.session_claims import INFLATED_LIMIT_BYTES, VERSION, Session
 from passproxy.core.tokens import KeyRing, Purpose
 from tests.core.given import ALICE, KEY, NAMES, NOW, RING, SAID_OF_ALICE, examples
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from passproxy.core.errors import LoginError, RevocationOff
+from passproxy.core.handles import handle_of, own_handle
 from passproxy.core.identity import AttributeRules, identity_from
 from passproxy.core.kept import enclosed
-from passproxy.core.session import Session, Sessions, handle_of, own_handle
+from passproxy.core.session import Sessions
+from passproxy.core.session_claims import Session
 from passproxy.idp.base import Departure, LogoutNotice, Message
 from passproxy.idp.logout import LOGOUT_LIMIT_SECONDS, Logouts
 from passproxy.idp.revocation import NoRevocations, Revocations

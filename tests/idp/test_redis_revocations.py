@@ -13,7 +13,7 @@ from cryptography import x509
 
 from passproxy.cli import main
 from passproxy.core.frames import GOING_AWAY, close_frame
-from passproxy.core.session import EVERY_SESSION, handle_of
+from passproxy.core.handles import EVERY_SESSION, handle_of
 from passproxy.idp import redis_revocations as module
 from passproxy.idp import revocation
 from passproxy.idp.redis_revocations import RedisRevocations

@@ -11,9 +11,11 @@ import pytest
 
 from passproxy.core.counts import Counts
 from passproxy.core.errors import IdpUnavailable, LoginError, RenewalRefused
+from passproxy.core.handles import own_handle
 from passproxy.core.identity import AttributeRules, identity_from
 from passproxy.core.kept import disclosed, enclosed
-from passproxy.core.session import SAID_SINCE, Session, SessionRules, Sessions, own_handle
+from passproxy.core.session import SAID_SINCE, SessionRules, Sessions
+from passproxy.core.session_claims import Session
 from passproxy.idp import renewal as module
 from passproxy.idp.renewal import GRACE_SECONDS, PAUSE_SECONDS, Ended, Renewals, Renewed, Unchanged
 from passproxy.idp.revocation import NoRevocations, Revocations

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from passproxy.core.errors import ConfigError, RevocationOff
-from passproxy.core.session import EVERY_SESSION
+from passproxy.core.handles import EVERY_SESSION
 from passproxy.idp import revocation as module
 from passproxy.idp.revocation import NoRevocations, Revocations, SharedRevocations
 from tests.core.given import NOW

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from passproxy.core.session import own_handle
+from passproxy.core.handles import own_handle
 from passproxy.web import access as module
 from tests.fakes.gateway import PassProxy, eventually, get, protecting, request
 from tests.fakes.raw import Cut, Raw
