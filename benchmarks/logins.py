@@ -71,7 +71,8 @@ def measured(proxy_core: int, load_core: int, tell: Callable[[str], None]) -> It
     finally:
         os.sched_setaffinity(0, mine)
     yield ""
-    yield "CPU time is that of PassProxy's processes, the one that reads XML included."
+    yield "CPU time is that of PassProxy's processes, the one that reads XML included. The others share a core with the"
+    yield "provider and the browsers, which OpenID Connect fills: what they wait there is not PassProxy's alone."
     yield ""
 
 
