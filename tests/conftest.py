@@ -30,7 +30,7 @@ RAW_BYTES = "raw bytes"
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], object]]:
-    """The edge is covered_by on the loop that production uses, and what moves its bytes on Python's own as well."""
+    """The edge is tested on the loop that production uses, and what moves its bytes on Python's own as well."""
     if item.path.name in ("test_connection.py", "test_upstream.py", "test_tunnel.py"):
         return {"uvloop": uvloop.new_event_loop, "asyncio": asyncio.new_event_loop}
     is_edge = item.path.parent.name in ("attacks", "flows", "web")

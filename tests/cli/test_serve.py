@@ -172,7 +172,7 @@ def test_reloads_lose_no_request(tmp_path: Path) -> None:
     def ask() -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=WAIT_SECONDS)
         with contextlib.closing(connection):
-            while not over.is_set():
+            while not over.wait(0.005):
                 connection.request("GET", "/", headers={"Accept": "application/json"})
                 answer = connection.getresponse()
                 answer.read()
