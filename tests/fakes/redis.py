@@ -25,6 +25,7 @@ class FakeRedis:
         self._server: asyncio.Server | None = None
         self._holder: socket.socket | None = None
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[Any]] = set()
         self._number = 0
 
     @property
@@ -39,6 +40,9 @@ class FakeRedis:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.stop()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
         if self._holder is not None:
             self._holder.close()
 
@@ -61,6 +65,9 @@ class FakeRedis:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
+        if (task := asyncio.current_task()) is not None:
+            self._serving.add(task)
+            task.add_done_callback(self._serving.discard)
         is_known = self.password is None
         try:
             while line := await reader.readline():
