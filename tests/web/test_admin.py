@@ -54,6 +54,10 @@ async def becomes_ready(admin: Admin) -> None:
     raise AssertionError("it did not become ready")
 
 
+#: Of what a provider says of itself.
+COPIES = ("oidc-discovery.json", "saml-metadata.xml")
+
+
 @pytest.mark.parametrize("provider", [oidc_at, saml_at], ids=["oidc", "saml"])
 async def test_it_is_ready_with_a_description_also_with_one_of_an_earlier_run(upstream, tmp_path, log, provider):
     async with demo_idp() as idp:
@@ -63,6 +67,8 @@ async def test_it_is_ready_with_a_description_also_with_one_of_an_earlier_run(up
             await becomes_ready(admin)
             assert (await admin.get("/ready")).json() == {"ready": True, "reasons": []}
             assert await admin.value("passproxy_idp_description_age_seconds") is not None
+            # Written by a thread, which nobody needs to wait for but this test.
+            await eventually(lambda: any(any(tmp_path.rglob(name)) for name in COPIES), "a copy is there")
     async with protecting(upstream.url, tmp_path, **ADMIN, **settings):
         admin = Admin(log)
         await becomes_ready(admin)
