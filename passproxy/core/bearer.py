@@ -123,9 +123,9 @@ class Tokens:
             TokenOutOfScope: it is, and not for this request.
             TargetAmbiguous: somebody could read the path in another way.
         """
-        values, usual = head.noted.get(FIELD), self.in_authorization(head)
+        values = head.noted.get(FIELD)
         if values is None:
-            if not usual:
+            if not self.in_authorization(head):
                 return None
             values = head.noted[AUTHORIZATION]
         found = self._match(values[0]) if len(values) == 1 else None

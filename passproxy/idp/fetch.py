@@ -94,3 +94,22 @@ async def _body(url: str, response: aiohttp.ClientResponse, limit_bytes: int) ->
         if len(body) > limit_bytes:
             raise IdpUnavailable(f"{url} answers with more than {limit_bytes} bytes")
     return bytes(body)
+
+
+async def fetched(
+    http: aiohttp.ClientSession,  # noqa: TID251 - a type here, not a second session
+    url: str,
+    refused: type[IdpUnavailable],
+) -> bytes:
+    """
+    A document that is there, or why it is not.
+
+    Raises:
+        IdpUnavailable: as `fetch`, or it is said to be out of order.
+        refused: any other answer than 200.
+    """
+    answer = await fetch(http, url)
+    if answer.status != 200:
+        error = IdpUnavailable if answer.status >= 500 else refused
+        raise error(f"{url} answers {answer.status}")
+    return answer.body

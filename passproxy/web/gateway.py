@@ -78,10 +78,8 @@ class Gateway:
         self, decision: Decision, head: RequestHead, client: ClientConnection, now: float, fields: Iterable[Field] = ()
     ) -> None:
         """`fields` are those of a session that was renewed, for whatever answer there will be."""
-        if type(decision) is not Forward:
-            self._count(decision)
-        if not isinstance(decision, (Renew, Serve)) and decision.report is not None:
-            self._report(decision.report, head, client)
+        if type(decision) is not Forward or decision.report is not None:
+            self.told(decision, head, client)
         match decision:
             case Forward():
                 self._forward(head, client, decision, fields)

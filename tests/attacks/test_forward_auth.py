@@ -16,9 +16,9 @@ import pytest
 from passproxy.core.errors import ConfigError
 from tests.attacks.test_paths import PROTECTED
 from tests.fakes.gateway import NO_IDP, PassProxy, get, protecting, request, settings_of
+from tests.fakes.questions import ASK, NAVIGATION, SERVERS, answer, question
 from tests.fakes.raw import Answer, Raw
 from tests.fakes.upstream import Upstream
-from tests.web.test_forward_auth import ASK, NAVIGATION, SERVERS, question
 
 SECTIONS: dict[str, Any] = {
     "access": {"rules": [{"name": "admin", "path": "/admin/**", "require_any_group": ["admins"]}]},
@@ -35,11 +35,6 @@ def server(request: pytest.FixtureRequest) -> str:
 async def asked(server: str, upstream: Upstream, tmp_path: Path) -> AsyncIterator[PassProxy]:
     async with protecting(upstream.url, tmp_path, forward_auth={"web_server": server}, **SECTIONS) as running:
         yield running
-
-
-async def answer(passproxy: PassProxy, data: bytes) -> Answer:
-    async with Raw(passproxy.address) as raw:
-        return await raw.ask(data)
 
 
 def tells_nothing(got: Answer) -> bool:

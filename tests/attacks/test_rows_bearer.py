@@ -345,7 +345,8 @@ async def test_without_keys_nobody_waits_for_ever_and_nobody_gets_in(upstream, t
     assert len(upstream.requests) == 1
 
 
-async def test_one_that_comes_before_the_keys_waits_for_them(upstream, tmp_path, op):
+def held_up(op: FakeOp) -> asyncio.Event:
+    """Its keys, until the event is set."""
     release = asyncio.Event()
 
     async def slow(request: web.Request) -> web.StreamResponse:
@@ -353,6 +354,11 @@ async def test_one_that_comes_before_the_keys_waits_for_them(upstream, tmp_path,
         return await op._jwks(request)
 
     op.instead["jwks"] = slow
+    return release
+
+
+async def test_one_that_comes_before_the_keys_waits_for_them(upstream, tmp_path, op):
+    release = held_up(op)
     async with protecting(upstream.url, tmp_path, bearer={"issuers": [entry(op)]}) as passproxy:
         waiting = asyncio.create_task(asked(passproxy, get("/", field(token(op)))))
         issuer = passproxy.service._built.issuers[0]
@@ -364,13 +370,7 @@ async def test_one_that_comes_before_the_keys_waits_for_them(upstream, tmp_path,
 
 @pytest.mark.parametrize(("keeps", "status"), [(True, 200), (False, 401)])
 async def test_one_that_waits_is_judged_by_the_configuration_that_holds_then(upstream, tmp_path, op, keeps, status):
-    release = asyncio.Event()
-
-    async def slow(request: web.Request) -> web.StreamResponse:
-        await release.wait()
-        return await op._jwks(request)
-
-    op.instead["jwks"] = slow
+    release = held_up(op)
     async with protecting(upstream.url, tmp_path, bearer={"issuers": [entry(op)]}) as passproxy:
         waiting = asyncio.create_task(asked(passproxy, get("/", field(token(op)))))
         issuer = passproxy.service._built.issuers[0]
@@ -381,13 +381,7 @@ async def test_one_that_waits_is_judged_by_the_configuration_that_holds_then(ups
 
 
 async def test_one_that_goes_away_while_it_waits_is_forgotten(upstream, tmp_path, op, log: Log):
-    release = asyncio.Event()
-
-    async def slow(request: web.Request) -> web.StreamResponse:
-        await release.wait()
-        return await op._jwks(request)
-
-    op.instead["jwks"] = slow
+    release = held_up(op)
     async with protecting(upstream.url, tmp_path, bearer={"issuers": [entry(op)]}) as passproxy:
         issuer = passproxy.service._built.issuers[0]
         async with Raw(passproxy.address) as raw:

@@ -14,8 +14,8 @@ from tests.fakes.browser import Browser
 from tests.fakes.cookie_jar import Context
 from tests.fakes.gateway import ORIGIN, PassProxy, eventually, protecting
 from tests.fakes.idp_oidc import DROP, FakeOp, SigningKey, ec_private_key
+from tests.fakes.questions import SERVERS, question
 from tests.fakes.raw import Answer, Raw
-from tests.web.test_forward_auth import SERVERS, question
 
 
 @pytest.fixture

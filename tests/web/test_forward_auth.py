@@ -10,14 +10,9 @@ from typing import Any
 import pytest
 
 from tests.fakes.gateway import ORIGIN, PassProxy, get, protecting, request
+from tests.fakes.questions import ASK, NAVIGATION, SERVERS, answer, question
 from tests.fakes.raw import Answer, Raw
 from tests.fakes.upstream import Upstream
-
-ASK = "/.passproxy/auth"
-
-SERVERS = ("nginx", "caddy", "haproxy", "traefik")
-
-NAVIGATION = ("Accept: text/html", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
 
 #: What only a browser sends, and all of it.
 BROWSER = (*NAVIGATION, "Sec-Fetch-Site: none", "Accept-Language: en", "User-Agent: Mozilla/5.0")
@@ -39,19 +34,6 @@ SECTIONS: dict[str, Any] = {
 }
 
 
-def question(server: str, target: str, *lines: str, method: str = "GET", cookie: str | None = None) -> bytes:
-    """What this web server sends before it serves a request."""
-    if server == "nginx":
-        return get(ASK, f"X-Original-Method: {method}", f"X-Original-URI: {target}", *lines, cookie=cookie)
-    told = (
-        f"X-Forwarded-Method: {method}",
-        "X-Forwarded-Proto: https",
-        "X-Forwarded-Host: app.example.com",
-        f"X-Forwarded-Uri: {target}",
-    )
-    return get(ASK, *told, *lines, cookie=cookie, host="passproxy:8123" if server == "traefik" else "app.example.com")
-
-
 @pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -61,11 +43,6 @@ def server(request: pytest.FixtureRequest) -> str:
 async def asked(server: str, upstream: Upstream, tmp_path: Path) -> AsyncIterator[PassProxy]:
     async with protecting(upstream.url, tmp_path, forward_auth={"web_server": server}, **SECTIONS) as running:
         yield running
-
-
-async def answer(passproxy: PassProxy, data: bytes) -> Answer:
-    async with Raw(passproxy.address) as raw:
-        return await raw.ask(data)
 
 
 def told(got: Answer) -> dict[str, str]:

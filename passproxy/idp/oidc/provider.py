@@ -25,7 +25,7 @@ from passproxy.core.errors import IdpUnavailable, LoginError, LoginUnknown, Rene
 from passproxy.core.identity import Authentication
 from passproxy.core.urls import Origin
 from passproxy.idp.base import Callback, Departure, Document, LogoutNotice, Message, Proof, ProviderFacts
-from passproxy.idp.fetch import fetch
+from passproxy.idp.fetch import fetched
 from passproxy.idp.lastgood import LastGood
 from passproxy.idp.oidc.answer import code_from
 from passproxy.idp.oidc.claims import attributes_from
@@ -355,7 +355,7 @@ class OidcProvider:
             return None
 
     async def _read_metadata(self) -> ProviderMetadata:
-        document = await self._document(discovery_url(self._settings.issuer), DiscoveryRefused)
+        document = await fetched(self._http, discovery_url(self._settings.issuer), DiscoveryRefused)
         metadata = metadata_from(document, self._settings.issuer, self._origin)
         if metadata != self._metadata.value:
             _log.info("idp.metadata_changed issuer=%s", metadata.issuer)
@@ -367,17 +367,10 @@ class OidcProvider:
 
     async def _read_keys(self) -> KeySet:
         metadata = await self._metadata.get()
-        keys = keys_from(await self._document(metadata.jwks_uri, KeysRefused))
+        keys = keys_from(await fetched(self._http, metadata.jwks_uri, KeysRefused))
         if keys != self._keys.value:
             _log.info("idp.keys_changed keys=%s", quoted(" ".join(keys.names())))
         return keys
-
-    async def _document(self, url: str, refused: type[IdpUnavailable]) -> bytes:
-        answer = await fetch(self._http, url)
-        if answer.status != 200:
-            error = IdpUnavailable if answer.status >= 500 else refused
-            raise error(f"{url} answers {answer.status}")
-        return answer.body
 
 
 def _nonce(proof: Proof) -> str:

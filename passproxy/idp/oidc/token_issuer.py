@@ -16,10 +16,10 @@ from collections.abc import Callable
 
 import aiohttp
 
-from passproxy.core.errors import IdpUnavailable, LoginError
+from passproxy.core.errors import LoginError
 from passproxy.core.trust import Trust, Vouched
 from passproxy.core.urls import Origin
-from passproxy.idp.fetch import fetch
+from passproxy.idp.fetch import fetched
 from passproxy.idp.oidc.access_token import vouched
 from passproxy.idp.oidc.discovery import discovery_url, jwks_uri_from
 from passproxy.idp.oidc.errors import DiscoveryRefused, KeysRefused, quoted
@@ -151,13 +151,6 @@ class JwtIssuer:
     async def _read(self) -> KeySet:
         url = self.trust.jwks_uri
         if url is None:
-            description = await self._document(discovery_url(self.trust.issuer), DiscoveryRefused)
+            description = await fetched(self._http, discovery_url(self.trust.issuer), DiscoveryRefused)
             url = jwks_uri_from(description, self.trust.issuer, self._origin)
-        return keys_from(await self._document(url, KeysRefused))
-
-    async def _document(self, url: str, refused: type[IdpUnavailable]) -> bytes:
-        answer = await fetch(self._http, url)
-        if answer.status != 200:
-            error = IdpUnavailable if answer.status >= 500 else refused
-            raise error(f"{url} answers {answer.status}")
-        return answer.body
+        return keys_from(await fetched(self._http, url, KeysRefused))
